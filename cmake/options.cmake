@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What every hosted target of the tree is built with. Link `escalus_options` to get it.
+# (The monitor is freestanding and has options of its own in vmm/CMakeLists.txt.)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+
+set(ESCALUS_WARNINGS -Wall -Wextra -Wpedantic -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+    -Wold-style-cast -Wcast-qual)
+
+add_library(escalus_options INTERFACE)
+target_include_directories(escalus_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(escalus_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${ESCALUS_WARNINGS}>)
+target_link_libraries(escalus_options INTERFACE fmt::fmt Threads::Threads)
+
+if(ESCALUS_SANITIZE)
+    set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_compile_options(escalus_options INTERFACE ${sanitizers})
+    target_link_options(escalus_options INTERFACE ${sanitizers})
+endif()
+if(ESCALUS_FUZZ)
+    target_compile_options(escalus_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+                           -fno-sanitize-recover=all)
+    target_link_options(escalus_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+# escalus_unit_test(NAME SOURCES... LIBRARIES...): one Catch2 executable, known to ctest by its name.
+function(escalus_unit_test name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
+    target_link_libraries(${name} PRIVATE escalus_options escalus_catch_main ${ARG_LIBRARIES})
+    add_test(NAME ${name} COMMAND ${name})
+endfunction()

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Where a disk's bytes live. Asynchronous: a completion comes on the loop thread with the device lock held,
+// or before the call returns when the data was at hand (the page cache), which spares the guest a trip
+// through the loop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include <system_error>
+
+namespace escalus {
+
+class BlockBackend {
+  public:
+    /// An empty error_code means that all bytes were moved (and, for flush, are on stable storage).
+    using Completion = std::function<void(std::error_code)>;
+
+    virtual ~BlockBackend() = default;
+    [[nodiscard]] virtual std::uint64_t size() const = 0; ///< bytes
+    [[nodiscard]] virtual bool read_only() const = 0;
+    [[nodiscard]] virtual std::string description() const = 0; ///< for messages: the file's path
+
+    /// The buffer must live until the completion. A range beyond size() completes with
+    /// std::errc::invalid_argument, a write to a read-only backend with std::errc::read_only_file_system.
+    virtual void read(std::uint64_t offset, std::span<std::uint8_t> data, Completion done) = 0;
+    virtual void write(std::uint64_t offset, std::span<const std::uint8_t> data, Completion done) = 0;
+    /// All writes that completed before the call are on stable storage when this completes.
+    virtual void flush(Completion done) = 0;
+};
+
+} // namespace escalus

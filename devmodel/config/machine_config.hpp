@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The machine a domain file describes, checked and with every default filled in. config/ makes it, machine/
+// builds it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace escalus {
+
+enum class DiskKind { Disk, CdRom, Floppy };
+
+struct DiskConfig {
+    std::string path;   ///< empty: a CD-ROM or floppy drive without a medium
+    std::string device; ///< canonical virtual device: "hda" .. "hdd", "fda"
+    DiskKind kind = DiskKind::Disk;
+    bool read_only = false;
+};
+
+enum class LifecycleAction { Destroy, Restart, Preserve };
+
+enum class SerialKind { None, Unix, File, Pty, Stdio };
+struct SerialConfig {
+    SerialKind kind = SerialKind::None;
+    std::string path; ///< Unix, File
+};
+
+struct VncConfig {
+    bool enabled = true;
+    std::string listen = "127.0.0.1";
+    std::optional<unsigned> display; ///< TCP port 5900 + display
+    bool find_unused = true;         ///< take the next free port when `display` is taken or not given
+    std::string password;            ///< empty: none
+    std::string keymap = "en-us";
+};
+
+enum class VgaKind { None, Standard };
+
+/// One register mask of a `cpuid` key in xl's bit syntax, applied over the default table.
+struct CpuidOverride {
+    std::uint32_t leaf = 0;
+    std::optional<std::uint32_t> index;
+    unsigned register_index = 0; ///< 0 EAX, 1 EBX, 2 ECX, 3 EDX
+    std::string bits;            ///< 32 characters of 0 1 x k s, most significant first
+};
+
+struct MachineConfig {
+    std::string name;
+    std::string uuid;
+    std::uint64_t memory_bytes = 0;
+    unsigned vcpus = 1;
+    std::vector<DiskConfig> disks;
+    std::string boot = "cda"; ///< letters c (disk), d (CD-ROM), a (floppy), n (network), in order
+    std::string kernel, ramdisk, cmdline;
+    std::vector<std::string>
+        modules; ///< further multiboot modules: ramdisk lists after the first, "PATH ARGS"
+    LifecycleAction on_poweroff = LifecycleAction::Destroy;
+    LifecycleAction on_reboot = LifecycleAction::Restart;
+    LifecycleAction on_crash = LifecycleAction::Destroy;
+    VncConfig vnc;
+    std::vector<SerialConfig> serial; ///< COM1 first, at most 4
+    VgaKind vga = VgaKind::Standard;
+    unsigned video_memory_mib = 16;
+    std::string vga_bios; ///< file; empty: the firmware directory's
+    std::string bios;     ///< file; empty: the firmware directory's
+    bool acpi = true, apic = true, hpet = true;
+    bool localtime = false;
+    std::int64_t rtc_offset_seconds = 0;
+    std::vector<CpuidOverride> cpuid;
+};
+
+} // namespace escalus

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// PCI configuration space (PCI Local Bus Specification 3.0, chapter 6), type 0 headers, one bus.
+//
+// PciFunction is the base of every PCI device model: it keeps the 256 bytes with their write masks, moves
+// BARs on the buses as the guest programs them, and gates them by the command register. PciBus finds
+// functions by (device, function); the host bridge (devices/chipset/i440fx) puts it behind ports 0xcf8/0xcfc.
+#pragma once
+
+#include "devmodel/machine/bus.hpp"
+#include "devmodel/machine/device.hpp"
+#include "devmodel/machine/irq_line.hpp"
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+
+namespace escalus {
+
+struct PciIdentity {
+    std::uint16_t vendor = 0;
+    std::uint16_t device = 0;
+    std::uint32_t class_code = 0; ///< 24 bits: class, subclass, programming interface
+    std::uint8_t revision = 0;
+    std::uint16_t subsystem_vendor = 0;
+    std::uint16_t subsystem = 0;
+    std::uint8_t interrupt_pin = 0; ///< 0 none, 1..4 INTA..INTD
+    bool multifunction = false;
+};
+
+/// The two buses that BARs decode on.
+struct PciSpaces {
+    Bus& ports;
+    Bus& memory;
+};
+
+class PciFunction : public Device, public BusDevice {
+  public:
+    static constexpr std::uint8_t command_io = 1, command_memory = 2, command_master = 4;
+    static constexpr unsigned reg_command = 0x04, reg_status = 0x06, reg_bar0 = 0x10, reg_rom = 0x30;
+
+    PciFunction(const PciIdentity& identity, PciSpaces spaces);
+    ~PciFunction() override;
+
+    /// Configuration accesses; `offset` + data.size() <= 256. Overriders call the base and then look at what
+    /// changed.
+    virtual void config_read(unsigned offset, std::span<std::uint8_t> data);
+    virtual void config_write(unsigned offset, std::span<const std::uint8_t> data);
+
+    void reset(ResetKind kind) override;
+
+    /// The INTx wire, given by the machine when the function is plugged in.
+    void connect_intx(IrqLine line) { intx_ = line; }
+
+  protected:
+    enum class BarKind { Io, Memory, PrefetchableMemory };
+    /// Declares a BAR of a power-of-two size; accesses to it reach read()/write() with region == `index`.
+    /// When `on_bus` is false the base class only keeps the register: the device maps memory itself in
+    /// bar_moved(). Index 6 is the expansion ROM BAR (memory).
+    void declare_bar(unsigned index, BarKind kind, std::uint64_t size, bool on_bus = true);
+    /// Where the BAR decodes now; nothing when it is disabled by the command register (or a ROM's enable
+    /// bit).
+    [[nodiscard]] std::optional<std::uint64_t> bar_address(unsigned index) const;
+    /// Called after a BAR began, moved or stopped to decode.
+    virtual void bar_moved(unsigned index, std::optional<std::uint64_t> address);
+
+    /// Raw configuration bytes: for reset values and read-only state. `writable` sets bits that the guest may
+    /// change.
+    [[nodiscard]] std::uint32_t config(unsigned offset, unsigned width) const;
+    void set_config(unsigned offset, unsigned width, std::uint32_t value);
+    void set_writable(unsigned offset, unsigned width, std::uint32_t mask);
+    void set_write_one_to_clear(unsigned offset, unsigned width, std::uint32_t mask);
+
+    [[nodiscard]] bool bus_master_enabled() const { return (config(reg_command, 2) & command_master) != 0; }
+    IrqLine& intx() { return intx_; }
+
+  private:
+    struct Bar {
+        BarKind kind = BarKind::Memory;
+        std::uint64_t size = 0; // 0: not there
+        bool on_bus = true;
+        std::optional<std::uint64_t> decoded;
+    };
+    [[nodiscard]] unsigned bar_register(unsigned index) const {
+        return index == 6 ? reg_rom : reg_bar0 + 4 * index;
+    }
+    void update_bars();
+
+    PciSpaces spaces_;
+    std::array<std::uint8_t, 256> config_{};
+    std::array<std::uint8_t, 256> power_on_{};
+    std::array<std::uint8_t, 256> writable_{};
+    std::array<std::uint8_t, 256> clearable_{};
+    std::array<Bar, 7> bars_{};
+    IrqLine intx_;
+    bool sealed_ = false; // false until the first reset, which records the power-on values
+};
+
+class PciBus {
+  public:
+    /// Throws BusConflict when the slot is taken.
+    void plug(unsigned device, unsigned function, PciFunction& what);
+    /// Configuration cycles; absent functions read as all ones.
+    void config_read(unsigned bus, unsigned device, unsigned function, unsigned offset,
+                     std::span<std::uint8_t> data);
+    void config_write(unsigned bus, unsigned device, unsigned function, unsigned offset,
+                      std::span<const std::uint8_t> data);
+
+  private:
+    std::map<unsigned, PciFunction*> functions_; // by device * 8 + function
+};
+
+} // namespace escalus
