@@ -103,7 +103,7 @@ static_assert(sizeof(HostPage) <= page_size);
 /// Text, oldest bytes overwritten: byte n of the stream is text[n % (log_bytes - sizeof(LogRing))].
 struct LogRing {
     std::uint64_t written; ///< bytes since boot
-    char text[];
+    __extension__ char text[]; // a flexible array member
 };
 
 // --- Pages shared with the device model
