@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A lab machine: the emulator with the monitor and the control OS, ready for commands."""
+import itertools
+import os
+import time
+from dataclasses import dataclass, field
+
+from . import build, emulator, initramfs, packages, paths
+from .channel import Channel
+from .ui import LabError
+
+CONTROL_COMMAND_LINE = "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on"
+READY = "escalus-lab: control OS ready"
+CONTROL_MEMORY = 512  # MiB for the control OS and the monitor
+POOL_OVERHEAD = 64    # MiB beyond what guests are given: video memory, firmware, tables
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Parts:
+    """What a lab machine is made of, built once."""
+    kernel: tuple  # (bzImage, modules, version)
+    initrd: object
+    monitor: object  # None: the control OS's kernel is started without a monitor
+
+
+def parts(kernel="cloud", with_monitor=True, install_tree=None, extra_programs=()):
+    release = paths.BUILD / "release"
+    unpacked = packages.kernel(kernel)
+    agent = release / "tools/agent/escalus-lab-agent"
+    image = initramfs.control_os(unpacked, install_tree, agent, extra_programs)
+    return Parts(unpacked, image, build.monitor() if with_monitor else None)
+
+
+@dataclass
+class Options:
+    target: str = "svm"
+    cpus: int = 1
+    pool: int = 1088  # MiB for guests
+    media: list = field(default_factory=list)
+    ports: list = field(default_factory=list)    # in the control OS, forwarded to free host ports
+    forwards: dict = field(default_factory=dict)  # host port -> port in the control OS, when chosen
+    monitor_options: str = "console=com2 loglevel=info"
+    command_line: str = ""
+    name: str = "lab"
+    timeout: float = 240
+    boot: list = None  # QEMU options instead of `-kernel`: a GRUB CD, for example
+
+
+class LabMachine:
+    """Use as a context manager. `run` executes commands in the control OS; `port(N)` is the host's port that
+    leads to port N there."""
+
+    def __init__(self, parts_, options):
+        self.parts, self.options = parts_, options
+        self.folder = paths.ensure(paths.RUN / f"{options.name}-{os.getpid()}-{next(_numbers)}")
+        self.emulator = None
+        self.channel = None
+        self.boot_seconds = None
+        self._ports = {}
+
+    def _boot_options(self):
+        if self.options.boot is not None:
+            return self.options.boot
+        kernel, initrd, monitor = self.parts.kernel[0], self.parts.initrd, self.parts.monitor
+        line = f"{CONTROL_COMMAND_LINE} {self.options.command_line}".strip()
+        if monitor is None:
+            return emulator.direct_boot(kernel, line, initrd)
+        return emulator.multiboot(monitor, f"pool={self.options.pool} {self.options.monitor_options}", kernel,
+                                  line, initrd)
+
+    def start(self):
+        options = self.options
+        forwards = dict(options.forwards)
+        for port in [emulator.AGENT_PORT, *options.ports]:
+            if port not in forwards.values():
+                forwards[emulator.free_port()] = port
+        self._ports = {inside: host for host, inside in forwards.items()}
+        self.emulator = emulator.Emulator(emulator.Machine(
+            boot=self._boot_options(), target=options.target, cpus=options.cpus,
+            memory=CONTROL_MEMORY + options.pool, media=options.media, forwards=forwards, folder=self.folder))
+        self.channel = Channel(self.port(emulator.AGENT_PORT))
+        started = time.monotonic()
+        try:
+            self._wait_until_ready(started + options.timeout)
+        except BaseException:
+            self.stop()
+            raise
+        self.boot_seconds = time.monotonic() - started
+        return self
+
+    def _wait_until_ready(self, deadline):
+        while READY not in self.emulator.console_text() or not self.channel.answers():
+            if not self.emulator.alive:
+                raise LabError(f"the machine ended before the control OS was up: {self.emulator.explain()}")
+            if time.monotonic() > deadline:
+                raise LabError(f"the control OS was not up after {self.options.timeout} s: "
+                               f"{self.emulator.explain()}")
+            time.sleep(0.05)
+
+    def port(self, inside):
+        return self._ports[inside]
+
+    def run(self, command, timeout=120, **more):
+        return self.channel.run(command, timeout, **more)
+
+    def stop(self):
+        if self.emulator:
+            self.emulator.stop()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
