@@ -29,6 +29,13 @@ class BlockBackend {
     virtual void write(std::uint64_t offset, std::span<const std::uint8_t> data, Completion done) = 0;
     /// All writes that completed before the call are on stable storage when this completes.
     virtual void flush(Completion done) = 0;
+
+    /// Reads into several pieces in one go when the data is at hand without waiting. False when it is not (or
+    /// the range is wrong): the pieces may then hold anything, and read() is to be used. Lets DMA go straight
+    /// into guest memory, which must not be handed to a request that outlives the call.
+    virtual bool try_read(std::uint64_t /*offset*/, std::span<const std::span<std::uint8_t>> /*pieces*/) {
+        return false;
+    }
 };
 
 } // namespace escalus

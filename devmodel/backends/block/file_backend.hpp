@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A raw image file or a block device of the host as a disk's bytes.
+//
+// Reads that the page cache can answer complete before the call returns (preadv2 with RWF_NOWAIT). All else
+// goes, in order, to one worker thread of the backend, so that a later request never overtakes a write.
+// Writes are acknowledged once the page cache has them: they survive the death of this process; flush()
+// (fdatasync) makes them survive the host's. Nothing is cached here, so a kill at any moment leaves an image
+// that holds exactly the acknowledged writes, and perhaps parts of the one under way, as a real disk would.
+//
+// The image is locked (open file description lock on the whole file): shared for read-only, exclusive for
+// read-write, so that two machines never write one image.
+#pragma once
+
+#include "devmodel/backends/block/block_backend.hpp"
+
+#include <memory>
+#include <mutex>
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace escalus {
+
+class FileBackend final : public BlockBackend {
+  public:
+    /// Throws std::runtime_error with a message for the user that names the path and what is wrong: missing,
+    /// a directory, unreadable, empty, in use, not a multiple of 512 bytes (a read-only image is padded with
+    /// zeros instead). Completions come from `loop` with `device_lock` held.
+    static std::unique_ptr<FileBackend> open(const std::string& path, bool read_only,
+                                             boost::asio::io_context& loop, std::mutex& device_lock);
+    /// Waits for the request under way, if any; completions that have not been delivered never will be.
+    ~FileBackend() override;
+    FileBackend(const FileBackend&) = delete;
+    FileBackend& operator=(const FileBackend&) = delete;
+
+    [[nodiscard]] std::uint64_t size() const override;
+    [[nodiscard]] bool read_only() const override;
+    [[nodiscard]] std::string description() const override;
+    void read(std::uint64_t offset, std::span<std::uint8_t> data, Completion done) override;
+    void write(std::uint64_t offset, std::span<const std::uint8_t> data, Completion done) override;
+    void flush(Completion done) override;
+    bool try_read(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) override;
+
+  private:
+    struct State;
+    explicit FileBackend(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+} // namespace escalus
