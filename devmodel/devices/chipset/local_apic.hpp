@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A local APIC, xAPIC and x2APIC.
+//
+// Specification: Intel SDM volume 3, chapter 11; IA32_APIC_BASE in 11.4.4 and 11.12.1 with the transitions of
+// 11.12.5. Version 0x14, six LVT entries, EOI broadcast suppression. Register page: 4 KiB, wherever
+// IA32_APIC_BASE puts it, for this vCPU alone; so the machine routes accesses to read_mmio()/write_mmio().
+// State: IRR, ISR, TMR, TPR, LDR, DFR, SVR, ESR, ICR, the LVT, LINT levels, the timer.
+// Kept simpler: sending is immediate (ICR and LVT delivery status always read idle); no focus processor; APR
+// and RRD read 0. Missing: CMCI; thermal and performance-counter entries are kept but nothing raises them but
+// raise_performance_counter().
+//
+// How a vCPU's loop uses it, with the device lock held:
+//   before entering:  apic.set_cr8(page.cr8), then
+//     if apic.pic_interrupt_pending():             (ExtINT goes first)
+//         can take it: vector = pic.acknowledge(); apic.pic_interrupt_taken(); inject vector
+//         else:        request an interrupt window
+//     else if v = apic.pending_interrupt():
+//         can take it: apic.accept(v); inject v
+//         else:        request an interrupt window of priority v >> 4
+//     else if v = apic.requested_interrupt():      (only the TPR holds it back)
+//         request an interrupt window of priority v >> 4
+#pragma once
+
+#include "devmodel/devices/chipset/apic_bus.hpp"
+#include "devmodel/devices/chipset/apic_timer.hpp"
+#include "devmodel/machine/device.hpp"
+#include "devmodel/machine/irq_line.hpp"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace escalus {
+
+/// What a local APIC asks of its processor. Calls come with the device lock held, from any thread.
+class CpuSignals {
+  public:
+    virtual ~CpuSignals() = default;
+    /// A maskable interrupt may have become deliverable: take the vCPU out of guest mode or out of HLT, and
+    /// let it look at the APIC. Comes regardless of the TPR, since the guest may have changed CR8 unseen.
+    virtual void interrupt_pending() = 0;
+    virtual void nmi() = 0;
+    virtual void smi() = 0;
+    /// INIT: the vCPU goes to its INIT state and waits for SIPI. The APIC has reset itself already.
+    virtual void init() = 0;
+    /// SIPI: start at vector << 12 when waiting for it; else to be ignored.
+    virtual void startup(std::uint8_t vector) = 0;
+};
+
+class LocalApic final : public Device, public IrqSink {
+  public:
+    static constexpr std::uint64_t default_base = 0xfee00000, mmio_size = 0x1000;
+    static constexpr std::uint32_t msr_apic_base = 0x1b, msr_tsc_deadline = 0x6e0, msr_x2apic_first = 0x800,
+                                   msr_x2apic_last = 0x8ff;
+    enum Lint : unsigned { lint0 = 0, lint1 = 1 }; ///< inputs of set_irq()
+
+    struct Config {
+        std::uint32_t id = 0;
+        bool bootstrap = false; ///< this is the bootstrap processor
+        bool present = true;    ///< false: no APIC (`apic = 0`); INTR and NMI reach the processor directly
+        bool x2apic = false;    ///< what CPUID offers
+        bool tsc_deadline = false;
+        unsigned physical_address_bits = 40;
+    };
+
+    /// `tsc` may be null when config.tsc_deadline is false.
+    LocalApic(Clock& clock, const TscClock* tsc, ApicBus& bus, CpuSignals& signals, const Config& config);
+
+    // --- the vCPU's loop
+    /// The vector to inject next: the highest request above the processor priority.
+    [[nodiscard]] std::optional<std::uint8_t> pending_interrupt() const;
+    /// The highest request that in-service interrupts let through; the TPR may hold it back.
+    [[nodiscard]] std::optional<std::uint8_t> requested_interrupt() const;
+    /// The processor takes the vector that pending_interrupt() gave: it goes in service.
+    void accept(std::uint8_t vector);
+    /// The 8259 pair has an interrupt for this processor (LINT0 as ExtINT, an ExtINT message, or no APIC).
+    [[nodiscard]] bool pic_interrupt_pending() const;
+    /// The INTA cycle was run.
+    void pic_interrupt_taken() { ext_int_message_ = false; }
+    [[nodiscard]] std::uint8_t cr8() const { return static_cast<std::uint8_t>(tpr_ >> 4); }
+    void set_cr8(std::uint8_t value) { tpr_ = static_cast<std::uint8_t>((value & 15) << 4); }
+
+    // --- registers
+    /// Where the register page is; nothing when it is disabled or in x2APIC mode.
+    [[nodiscard]] std::optional<std::uint64_t> mmio_base() const;
+    /// `offset` counts from the page's start; an access must not leave the page.
+    void read_mmio(std::uint64_t offset, std::span<std::uint8_t> data);
+    void write_mmio(std::uint64_t offset, std::span<const std::uint8_t> data);
+    /// IA32_APIC_BASE, IA32_TSC_DEADLINE and 0x800-0x8ff. No value, and false, mean #GP(0).
+    [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t index);
+    [[nodiscard]] bool write_msr(std::uint32_t index, std::uint64_t value);
+    [[nodiscard]] static bool owns_msr(std::uint32_t index) {
+        return index == msr_apic_base || index == msr_tsc_deadline ||
+               (index >= msr_x2apic_first && index <= msr_x2apic_last);
+    }
+    [[nodiscard]] std::uint64_t base_msr() const { return base_; }
+    [[nodiscard]] std::uint32_t id() const { return config_.id; }
+    /// The guest wrote its TSC (or TSC_ADJUST).
+    void tsc_changed() { timer_.tsc_changed(); }
+
+    // --- wires
+    /// LINT0 (INTR of the 8259 pair) and LINT1 (NMI).
+    void set_irq(unsigned input, bool level) override;
+    void raise_performance_counter();
+
+    // --- the bus
+    [[nodiscard]] bool matches(const ApicMessage& message) const;
+    /// Takes part in lowest-priority arbitration: enabled by hardware and software.
+    [[nodiscard]] bool accepts_fixed() const;
+    [[nodiscard]] std::uint8_t arbitration_priority() const { return processor_priority(); }
+    void receive(const ApicMessage& message);
+
+    [[nodiscard]] std::string_view name() const override { return "local-apic"; }
+    /// Power-on and system reset. INIT, which keeps ID and IA32_APIC_BASE, comes as a message.
+    void reset(ResetKind kind) override;
+
+  private:
+    using Bitmap = std::array<std::uint32_t, 8>; // by vector
+    enum LvtEntry : unsigned { timer, thermal, performance, lint_0, lint_1, error, lvt_count };
+
+    [[nodiscard]] bool x2apic_mode() const;
+    [[nodiscard]] bool hardware_enabled() const;
+    [[nodiscard]] bool software_enabled() const { return (svr_ & 0x100) != 0; }
+    [[nodiscard]] std::uint8_t processor_priority() const;
+    [[nodiscard]] std::uint32_t logical_id() const;
+    void init_state();
+
+    void request(std::uint8_t vector, bool level);
+    void deliver_lvt(LvtEntry entry);
+    void update_lint0();
+    void end_of_interrupt();
+    void report_error(std::uint32_t bit);
+
+    [[nodiscard]] std::optional<std::uint32_t> read_register(unsigned index);
+    [[nodiscard]] bool write_register(unsigned index, std::uint32_t value);
+    void write_lvt(LvtEntry entry, std::uint32_t value);
+    void write_svr(std::uint32_t value);
+    void write_icr(std::uint64_t value);
+    [[nodiscard]] bool write_base(std::uint64_t value);
+
+    ApicBus& bus_;
+    CpuSignals& signals_;
+    Config config_;
+    ApicTimer timer_;
+    std::uint64_t base_ = 0;
+    Bitmap irr_{}, isr_{}, tmr_{};
+    std::array<std::uint32_t, lvt_count> lvt_{};
+    std::uint8_t tpr_ = 0;
+    std::uint32_t id_register_ = 0; // xAPIC ID register
+    std::uint32_t ldr_ = 0, dfr_ = 0, svr_ = 0;
+    std::uint32_t esr_ = 0, pending_errors_ = 0;
+    std::uint64_t icr_ = 0;
+    std::array<bool, 2> lint_{};
+    bool ext_int_message_ = false;
+};
+
+} // namespace escalus
