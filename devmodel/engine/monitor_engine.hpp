@@ -24,13 +24,21 @@ class MonitorEngine final : public Engine {
     /// Throws EngineError; when the pool is too small it says how much is free.
     std::unique_ptr<EngineVm> create_vm(std::uint64_t memory_bytes, unsigned vcpus) override;
 
+    /// What identifies the VM created last: whoever holds it can destroy that VM (MonitorHost::destroy needs
+    /// only the handle, as root), should this process die.
+    struct CreatedVm {
+        std::uint64_t handle = 0;
+        abi::Key key;
+    };
+    [[nodiscard]] const CreatedVm& created_vm() const { return created_; }
+
     /// Unmaps the host page with its key and closes /dev/mem. VMs that were created live on.
     void give_up_host_access();
 
   private:
     std::unique_ptr<MonitorHost> host_;
     EngineInfo last_info_;
-    std::shared_ptr<HypercallPort> port_;
+    CreatedVm created_;
 };
 
 } // namespace escalus

@@ -38,7 +38,7 @@ class MonitorHost {
   public:
     /// Throws EngineError: no monitor, another ABI version, /dev/mem refused.
     MonitorHost();
-    MonitorHost(const MonitorDiscovery& discovery, std::unique_ptr<HypercallPort> port,
+    MonitorHost(const MonitorDiscovery& discovery, std::shared_ptr<HypercallPort> port,
                 std::unique_ptr<PhysicalMemory> memory);
 
     [[nodiscard]] EngineInfo info() const;
@@ -62,7 +62,7 @@ class MonitorHost {
     friend class MonitorEngine;
     void open(const MonitorDiscovery& discovery);
 
-    std::unique_ptr<HypercallPort> port_;
+    std::shared_ptr<HypercallPort> port_;
     std::unique_ptr<PhysicalMemory> memory_;
     Mapping host_page_;
     Mapping log_;

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/engine/sandbox.hpp"
+
+#include <array>
+#include <csignal>
+#include <string>
+
+#include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace escalus;
+
+namespace {
+
+struct Outcome {
+    int status = 0;
+    std::string errors;
+};
+
+/// Runs `body` in a child that has entered the sandbox; its result is the exit code.
+template <typename F>
+Outcome in_sandbox(F body) {
+    std::array<int, 2> pipe_ends{};
+    REQUIRE(pipe(pipe_ends.data()) == 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(pipe_ends[1], STDERR_FILENO);
+        try {
+            enter_sandbox({.user = "nobody"});
+        } catch (const std::exception& e) {
+            dprintf(STDERR_FILENO, "%s\n", e.what());
+            _exit(99);
+        }
+        _exit(body());
+    }
+    close(pipe_ends[1]);
+    Outcome outcome;
+    std::array<char, 256> buffer{};
+    for (ssize_t n = 0; (n = read(pipe_ends[0], buffer.data(), buffer.size())) > 0;)
+        outcome.errors.append(buffer.data(), static_cast<std::size_t>(n));
+    close(pipe_ends[0]);
+    waitpid(child, &outcome.status, 0);
+    return outcome;
+}
+
+} // namespace
+
+TEST_CASE("in the sandbox nobody is root, and files cannot be opened") {
+    const auto outcome = in_sandbox([] {
+        if (getuid() == 0 || geteuid() == 0)
+            return 1;
+        if (open("/etc/passwd", O_RDONLY) >= 0 || errno != EACCES)
+            return 2;
+        if (setuid(0) == 0)
+            return 3;
+        return 0;
+    });
+    // setuid is not even asked for by a device model.
+    CHECK(WEXITSTATUS(outcome.status) == 128 + SIGSYS);
+    CHECK_THAT(outcome.errors, Catch::Matchers::Contains("setuid"));
+}
+
+TEST_CASE("in the sandbox reading and writing what is open goes on") {
+    const auto outcome = in_sandbox([] { return write(STDERR_FILENO, "alive\n", 6) == 6 ? 0 : 1; });
+    CHECK(outcome.errors == "alive\n");
+    CHECK(WEXITSTATUS(outcome.status) == 0);
+}
+
+TEST_CASE("a forbidden system call ends the process and is named") {
+    const auto outcome = in_sandbox([] {
+        execl("/bin/true", "true", nullptr);
+        return 0;
+    });
+    CHECK(WEXITSTATUS(outcome.status) == 128 + SIGSYS);
+    CHECK_THAT(outcome.errors,
+               Catch::Matchers::Contains("forbidden system call") && Catch::Matchers::Contains("execve"));
+}
+
+TEST_CASE("an unknown user is an error") {
+    if (geteuid() != 0)
+        return;
+    CHECK_THROWS_WITH(enter_sandbox({.user = "no-such-user"}), Catch::Matchers::Contains("no-such-user"));
+    CHECK_THROWS_WITH(enter_sandbox({.user = "root"}), Catch::Matchers::Contains("root"));
+}
