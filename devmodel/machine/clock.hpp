@@ -15,13 +15,15 @@ namespace escalus {
 using GuestTime = std::int64_t;
 inline constexpr GuestTime ns_per_second = 1'000'000'000;
 
+__extension__ using Wide = unsigned __int128; // for products of 64-bit numbers (not ISO C++)
+
 /// Ticks of a `hz` oscillator that have passed at guest time `now` (floor), without overflow for centuries.
 constexpr std::uint64_t ticks_at(GuestTime now, std::uint64_t hz) {
-    return static_cast<std::uint64_t>(static_cast<unsigned __int128>(now) * hz / ns_per_second);
+    return static_cast<std::uint64_t>(static_cast<Wide>(now) * hz / ns_per_second);
 }
 /// The first guest time at which `ticks` ticks of a `hz` oscillator have passed (the inverse of ticks_at).
 constexpr GuestTime time_of_tick(std::uint64_t ticks, std::uint64_t hz) {
-    return static_cast<GuestTime>((static_cast<unsigned __int128>(ticks) * ns_per_second + hz - 1) / hz);
+    return static_cast<GuestTime>((static_cast<Wide>(ticks) * ns_per_second + hz - 1) / hz);
 }
 
 class Timer;
