@@ -44,19 +44,22 @@ class Piix4Pm final : public PciFunction {
     void write(unsigned region, std::uint64_t offset, std::span<const std::uint8_t> data) override;
 
   private:
-    [[nodiscard]] std::uint8_t read_pm(unsigned offset);
-    void write_pm(unsigned offset, std::uint8_t value);
+    [[nodiscard]] std::uint32_t read_pm(unsigned dword);
+    void write_pm(unsigned word, std::uint16_t value, std::uint16_t mask);
     void write_control(std::uint16_t value);
     [[nodiscard]] std::uint8_t read_smbus(unsigned offset) const;
     void write_smbus(unsigned offset, std::uint8_t value);
     void write_apm(unsigned offset, std::uint8_t value);
     void place_blocks();
+    void move_block(std::uint64_t& where, std::uint64_t wanted, std::uint64_t size, unsigned region);
+    void note_timer_overflow();
     void update_sci();
 
     Bus& ports_;
     AcpiPmTimer& pm_timer_;
     Wiring wiring_;
     Timer overflow_; // the PM timer's top bit changes
+    std::uint64_t seen_toggles_ = 0;
     std::uint64_t pm_base_ = 0;
     std::uint64_t smbus_base_ = 0;
     std::uint16_t status_ = 0;
