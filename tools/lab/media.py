@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boot media: what a file that was named is, and the ISOs that the lab makes itself. An ISO is made again only
+when what it is made of changed."""
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import initramfs, packages, paths
+from .ui import LabError, run_logged
+
+FLOPPY_SIZES = {kib * 1024 for kib in (160, 180, 320, 360, 720, 1200, 1440, 2880)}
+INSTALLER = "debian-installer-12-netboot-amd64"
+
+
+@dataclass
+class Kind:
+    device: str  # of the guest's disk key
+    boot: str
+    what: str
+
+    @property
+    def writable(self):
+        return self.device == "hda"
+
+
+def recognise(path):
+    """What a medium is; LabError with the reason when no guest could boot from it."""
+    path = Path(path)
+    if not path.exists():
+        raise LabError(f"{path}: no such file")
+    if path.is_dir():
+        raise LabError(f"{path} is a directory; a medium is a file with the image of a CD or disk")
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            first = file.read(512)
+            file.seek(0x8000)
+            descriptors = file.read(2 * 2048)
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror}") from None
+    if size == 0:
+        raise LabError(f"{path} is empty")
+    boot_signature = first[510:512] == b"\x55\xaa"
+    if descriptors[1:6] == b"CD001":
+        if descriptors[2048:2048 + 30] == b"\0CD001\1EL TORITO SPECIFICATION":
+            return Kind("hdc:cdrom", "d", "CD image")
+        if not boot_signature:
+            raise LabError(f"{path} is not bootable: a CD image without an El Torito boot record")
+    if not boot_signature:
+        raise LabError(f"{path} is not bootable: it is no CD image, and its first sector does not end with the "
+                       "boot signature 55 AA")
+    if size in FLOPPY_SIZES:
+        return Kind("fda", "a", "floppy image")
+    return Kind("hda", "c", "disk image")
+
+
+def _made(name, inputs, make):
+    """The file build/lab/media/NAME, made by make(path) unless the inputs are those it was made of."""
+    target = paths.ensure(paths.MEDIA) / name
+    stamp = target.with_suffix(target.suffix + ".made-of")
+    digest = hashlib.sha256()
+    for item in inputs:
+        if isinstance(item, Path):
+            status = item.stat()
+            item = f"{item} {status.st_size} {status.st_mtime_ns}"
+        digest.update(json.dumps(str(item)).encode())
+    if target.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest():
+        return target
+    partial = target.with_name(f".{os.getpid()}-{name}")
+    make(partial)
+    partial.rename(target)
+    stamp.write_text(digest.hexdigest())
+    return target
+
+
+def _place(source, target):
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+def grub_iso(name, menu, files, platforms=("i386-pc",)):
+    """An ISO with GRUB. `menu` is its grub.cfg; `files` maps names on the CD to files here."""
+
+    def make(target):
+        tree = paths.ensure(paths.MEDIA / f".tree-{os.getpid()}-{name}")
+        try:
+            paths.ensure(tree / "boot/grub")
+            (tree / "boot/grub/grub.cfg").write_text(menu)
+            for inside, source in files.items():
+                place = tree / inside
+                paths.ensure(place.parent)
+                _place(Path(source).resolve(), place)
+            command = ["grub-mkrescue", "-o", target, "--locales=", "--themes=", "--fonts=unicode"]
+            if len(platforms) == 1:
+                command += ["-d", f"/usr/lib/grub/{platforms[0]}"]
+            run_logged([*command, tree], f"grub-mkrescue-{name}", what="making the ISO")
+        finally:
+            shutil.rmtree(tree, ignore_errors=True)
+
+    return _made(name, [menu, platforms, *[Path(source) for source in files.values()], *files], make)
+
+
+def installer(graphical=True):
+    """Debian's installer, graphical or text, as a CD."""
+    images = packages.unpacked(INSTALLER) / "usr/lib/debian-installer/images/12/amd64"
+    flavour = "gtk" if graphical else "text"
+    folder = images / flavour / "debian-installer/amd64"
+    title, video = ("graphical", "set gfxpayload=800x600x32\n  ") if graphical else ("text", "set gfxpayload=text\n  ")
+    menu = f"""set timeout=1
+menuentry "Debian 12 installer, {title}" {{
+  {video}linux /install/vmlinuz --- quiet
+  initrd /install/initrd.gz
+}}
+"""
+    return grub_iso(f"debian-installer-{flavour}.iso", menu,
+                    {"install/vmlinuz": folder / "linux", "install/initrd.gz": folder / "initrd.gz"})
+
+
+GUEST_INIT = """#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+while read -r module; do insmod "$module"; done </lib/modules/at-start
+word() { for w in $(cat /proc/cmdline); do case $w in "$1"=*) echo "${w#*=}";; esac; done; }
+read -r up _ </proc/uptime
+echo "guest: user space reached after $up s"
+script=$(word escalus.run)
+[ -n "$script" ] && sh "/scripts/$script"
+case $(word escalus.then) in
+  reboot) reboot -f;;
+  stay) while :; do sleep 3600; done;;
+  shell) while :; do setsid cttyhack sh; done;;
+  *) poweroff -f;;
+esac
+"""
+
+
+def guest_kernel():
+    """Debian's generic kernel: unlike the cloud one it has drivers for IDE."""
+    return packages.kernel("generic")
+
+
+def guest_initramfs(scripts=None, modules=("ata_piix", "sd_mod", "sr_mod", "isofs", "ext4"), flavour="generic",
+                    padding=0):
+    """A small Linux system for guests: says on the console that it is up, runs the script that the kernel's
+    command line names (escalus.run=NAME), then powers off, reboots or stays (escalus.then=)."""
+    _, folder, version = packages.kernel(flavour)
+    archive = initramfs.base(folder, version, modules)
+    archive.file("init", GUEST_INIT.encode(), 0o755)
+    for name, text in (scripts or {}).items():
+        archive.file(f"scripts/{name}", text.encode(), 0o755)
+    if padding:
+        # What an installer's initramfs is mostly made of: bytes that nobody reads during boot.
+        archive.file("usr/share/padding", hashlib.sha256(b"padding").digest() * (padding // 32))
+    return initramfs.write(archive, f"guest-{flavour}" + ("-padded" if padding else ""))
+
+
+def small_linux_iso(command_line="console=ttyS0 quiet", flavour="cloud"):
+    """GRUB, Debian's kernel and an initramfs of about 20 MB: the ISO of the benchmark and of quick tests."""
+    kernel = packages.kernel(flavour)[0]
+    initrd = guest_initramfs(modules=(), flavour=flavour, padding=18 << 20)
+    menu = f"""set timeout=0
+menuentry "small Linux" {{
+  linux /vmlinuz {command_line}
+  initrd /initrd.cpio
+}}
+"""
+    return grub_iso(f"small-linux-{flavour}.iso", menu, {"vmlinuz": kernel, "initrd.cpio": initrd})
+
+
+def from_package(package, inside):
+    """A file of a Debian package that is unpacked into the cache."""
+    path = packages.unpacked(package) / inside
+    if not path.is_file():
+        raise LabError(f"the package {package} has no file {inside}")
+    return path
