@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/config/machine_json.hpp"
+
+#include <array>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+namespace escalus {
+namespace {
+
+namespace json = boost::json;
+
+void append_pretty(std::string& out, const json::value& value, std::size_t indent) {
+    const auto items = [&](const auto& container, char open, char close, auto&& each) {
+        if (container.empty()) {
+            out += {open, close};
+            return;
+        }
+        out += open;
+        const char* separator = "\n";
+        for (const auto& item : container) {
+            out += separator;
+            out.append(indent + 2, ' ');
+            each(item);
+            separator = ",\n";
+        }
+        out += '\n';
+        out.append(indent, ' ');
+        out += close;
+    };
+    if (const auto* object = value.if_object())
+        items(*object, '{', '}', [&](const json::key_value_pair& item) {
+            out += json::serialize(item.key());
+            out += ": ";
+            append_pretty(out, item.value(), indent + 2);
+        });
+    else if (const auto* array = value.if_array())
+        items(*array, '[', ']', [&](const json::value& item) { append_pretty(out, item, indent + 2); });
+    else
+        out += json::serialize(value);
+}
+
+json::value or_null(const std::string& text) {
+    return text.empty() ? json::value{nullptr} : json::value(text);
+}
+
+json::object vnc_json(const VncConfig& vnc) {
+    json::object result{{"enabled", vnc.enabled}, {"listen", vnc.listen}};
+    result["display"] = vnc.display ? json::value(*vnc.display) : json::value{nullptr};
+    result["find_unused"] = vnc.find_unused;
+    result["password"] = !vnc.password.empty(); // whether there is one; the file is for everybody to read
+    result["keymap"] = vnc.keymap;
+    return result;
+}
+
+json::array cpuid_json(const std::vector<CpuidOverride>& overrides) {
+    constexpr std::array<const char*, 4> registers{"eax", "ebx", "ecx", "edx"};
+    json::array result;
+    for (const CpuidOverride& o : overrides)
+        result.push_back(json::object{{"leaf", fmt::format("{:#x}", o.leaf)},
+                                      {"index", o.index ? json::value(*o.index) : json::value{nullptr}},
+                                      {"register", registers[o.register_index & 3]},
+                                      {"bits", o.bits}});
+    return result;
+}
+
+} // namespace
+
+json::object to_json(const MachineConfig& machine) {
+    json::array disks, serial, modules;
+    for (const DiskConfig& disk : machine.disks)
+        disks.push_back(json::object{{"device", disk.device},
+                                     {"kind", to_string(disk.kind)},
+                                     {"path", or_null(disk.path)},
+                                     {"read_only", disk.read_only}});
+    for (const SerialConfig& port : machine.serial)
+        serial.push_back(json::object{{"kind", to_string(port.kind)}, {"path", or_null(port.path)}});
+    for (const std::string& module : machine.modules)
+        modules.emplace_back(module);
+
+    json::object result;
+    result["name"] = machine.name;
+    result["uuid"] = machine.uuid;
+    result["type"] = "hvm";
+    result["memory_mib"] = machine.memory_bytes >> 20;
+    result["vcpus"] = machine.vcpus;
+    result["boot"] = machine.boot;
+    result["disks"] = std::move(disks);
+    result["kernel"] = or_null(machine.kernel);
+    result["ramdisk"] = or_null(machine.ramdisk);
+    result["modules"] = std::move(modules);
+    result["cmdline"] = or_null(machine.cmdline);
+    result["on_poweroff"] = to_string(machine.on_poweroff);
+    result["on_reboot"] = to_string(machine.on_reboot);
+    result["on_crash"] = to_string(machine.on_crash);
+    result["vnc"] = vnc_json(machine.vnc);
+    result["serial"] = std::move(serial);
+    result["vga"] = machine.vga == VgaKind::None ? "none" : "stdvga";
+    result["video_memory_mib"] = machine.video_memory_mib;
+    result["vga_bios"] = or_null(machine.vga_bios);
+    result["bios"] = or_null(machine.bios);
+    result["acpi"] = machine.acpi;
+    result["apic"] = machine.apic;
+    result["hpet"] = machine.hpet;
+    result["localtime"] = machine.localtime;
+    result["rtc_offset_seconds"] = machine.rtc_offset_seconds;
+    result["cpuid"] = cpuid_json(machine.cpuid);
+    return result;
+}
+
+std::string pretty(const json::value& value) {
+    std::string result;
+    append_pretty(result, value, 0);
+    return result += '\n';
+}
+
+std::string_view to_string(LifecycleAction action) {
+    switch (action) {
+    case LifecycleAction::Destroy:
+        return "destroy";
+    case LifecycleAction::Restart:
+        return "restart";
+    case LifecycleAction::Preserve:
+        break;
+    }
+    return "preserve";
+}
+
+std::string_view to_string(DiskKind kind) {
+    switch (kind) {
+    case DiskKind::Disk:
+        return "disk";
+    case DiskKind::CdRom:
+        return "cdrom";
+    case DiskKind::Floppy:
+        break;
+    }
+    return "floppy";
+}
+
+std::string_view to_string(SerialKind kind) {
+    switch (kind) {
+    case SerialKind::None:
+        return "null";
+    case SerialKind::Unix:
+        return "unix";
+    case SerialKind::File:
+        return "file";
+    case SerialKind::Pty:
+        return "pty";
+    case SerialKind::Stdio:
+        break;
+    }
+    return "stdio";
+}
+
+} // namespace escalus
