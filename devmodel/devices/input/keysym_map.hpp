@@ -27,7 +27,8 @@ struct KeyPress {
 
 class KeysymMap {
   public:
-    /// "en-us", "en-gb", "de", "fr". Throws std::invalid_argument with the list of names for another one.
+    /// "en-us", "en-gb", "de", "fr" and the synonyms "us", "gb", "uk". Throws std::invalid_argument with the
+    /// list of names for another one.
     explicit KeysymMap(std::string_view keymap = "en-us");
     [[nodiscard]] static const std::vector<std::string>& names();
 

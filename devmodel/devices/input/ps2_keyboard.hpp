@@ -7,22 +7,26 @@
 // viewer: a second key-down of a key that is down is one repeat. That way a late key-up on a slow network
 // does not become a row of characters. State: the set, LEDs, rate, key types, keys that are down.
 //
-// Missing: the rate is kept but paces nothing (see above).
+// Missing: the rate is kept but paces nothing (see above); the shift codes that old keyboards put around the
+// grey arrow keys for software that knows no 0xe0.
 #pragma once
 
 #include "devmodel/devices/input/input.hpp"
 #include "devmodel/devices/input/ps2_device.hpp"
+#include "devmodel/devices/input/scan_codes.hpp"
 #include "devmodel/machine/device.hpp"
 
 #include <array>
 #include <bitset>
-#include <span>
+#include <initializer_list>
 
 namespace escalus {
 
 class Ps2Keyboard final : public Ps2Device, public Device, public KeyboardSink {
   public:
     static constexpr unsigned led_scroll = 1, led_num = 2, led_caps = 4;
+
+    Ps2Keyboard();
 
     void key(KeyNumber number, bool down) override;
     void receive(std::uint8_t byte) override;
@@ -32,24 +36,29 @@ class Ps2Keyboard final : public Ps2Device, public Device, public KeyboardSink {
     void reset(ResetKind kind) override;
 
   private:
-    enum class KeyType : std::uint8_t { All, MakeBreak, MakeOnly, Typematic };
-    static constexpr std::size_t queue_limit = 64; // a real one holds 16 bytes
+    /// Print Screen sends another code with Alt, and leaves its shift out with Ctrl or Shift.
+    enum class PrintScreen : std::uint8_t { Plain, Bare, SysRq };
 
     void set_defaults();
     void receive_argument(std::uint8_t command, std::uint8_t byte);
     void receive_command(std::uint8_t byte);
-    void send_key(std::span<const std::uint8_t> bytes);
-    void key_set1(KeyNumber number, bool down);
-    void key_set2(KeyNumber number, bool down);
-    void key_set3(KeyNumber number, bool down, bool repeat);
+    void reply(std::initializer_list<std::uint8_t> bytes) { answer({bytes.begin(), bytes.size()}); }
+    /// Set-2 bytes, sent as they are or in set 1.
+    void send_set2(std::initializer_list<std::uint8_t> bytes);
+    void send_set3(KeyNumber number, bool down, bool repeat);
+    void send_print_screen(bool down);
+    void send_pause(bool down);
+    [[nodiscard]] bool any_down(std::initializer_list<KeyNumber> keys) const;
 
     std::bitset<256> down_;
-    std::array<KeyType, 256> key_types_{}; // by set-3 code
-    std::uint8_t pending_ = 0;             // the command that waits for its argument
+    std::array<scan_codes::KeyType, 256> key_types_{}; // by set-3 code
+    std::uint8_t pending_ = 0;                         // the command that waits for its argument
     std::uint8_t set_ = 2;
     std::uint8_t leds_ = 0;
-    std::uint8_t rate_ = 0x2b;
+    std::uint8_t rate_ = 0;
     bool scanning_ = true;
+    bool overrun_ = false;
+    PrintScreen print_screen_ = PrintScreen::Plain;
 };
 
 } // namespace escalus
