@@ -234,8 +234,8 @@ class DiskParser {
             spec_.target.clear();
         if (spec_.vdev.empty())
             return error(text_, "the virtual device is missing",
-                         fmt::format("write '{},raw,hda,rw' for a disk, '{},raw,hdc,cdrom' for a CD-ROM",
-                                     spec_.target, spec_.target));
+                         fmt::format("write '{0},raw,hda,rw' for a disk, '{0},raw,hdc,cdrom' for a CD-ROM",
+                                     spec_.target.empty() ? "PATH" : spec_.target));
         if (spec_.cdrom) {
             if (writable_)
                 diagnostics_->warning(spec_.where, "a CD-ROM is read only, whatever the access mode says");

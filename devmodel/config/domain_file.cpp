@@ -107,7 +107,7 @@ class Parser {
         case TokenKind::Number:
             return number(false);
         case TokenKind::Identifier:
-            return word(key);
+            return word(key, depth);
         case TokenKind::Newline:
         case TokenKind::End:
             throw SyntaxError{token_.where, fmt::format("a value for '{}' is expected here", key), {}};
@@ -172,13 +172,15 @@ class Parser {
         return value;
     }
 
-    Value word(std::string_view key) {
+    Value word(std::string_view key, unsigned depth) {
         Value value{Value::Kind::Number, token_.text, 0, {}, token_.where};
         if (value.text == "True" || value.text == "False")
             value.number = value.text == "True";
         else if (value.text == "None")
             value.kind = Value::Kind::None;
         advance();
+        if (depth != 0 && (token_.is('=') || token_.kind == TokenKind::PlusEquals))
+            throw no_list_end(); // the next assignment already
         const bool expression =
             token_.kind == TokenKind::Symbol && !token_.is(',') && !token_.is(']') && !token_.is(';');
         if (expression)
@@ -193,35 +195,37 @@ class Parser {
         if (depth == depth_max)
             throw SyntaxError{token_.where, "lists are nested too deeply", {}};
         Value value{Value::Kind::List, {}, 0, {}, token_.where};
-        const Position opening = token_.where;
+        list_opening_ = token_.where;
         advance();
         for (;;) {
             skip_newlines(1);
             if (token_.is(']'))
                 break;
             if (token_.kind == TokenKind::End)
-                throw SyntaxError{opening, "this list has no end", "close it with ]"};
+                throw no_list_end();
             value.items.push_back(this->value(key, depth + 1));
             skip_newlines(1);
             if (token_.is(','))
                 advance();
             else if (token_.kind == TokenKind::End)
-                throw SyntaxError{opening, "this list has no end", "close it with ]"};
+                throw no_list_end();
             else if (!token_.is(']'))
-                throw list_end_expected(opening);
+                throw list_end_expected();
         }
         value.where.length = token_.where.offset + 1 - value.where.offset;
         advance();
         return value;
     }
 
+    SyntaxError no_list_end() const { return {list_opening_, "this list has no end", "close it with ]"}; }
+
     /// Most often the closing bracket was forgotten, and the next assignment is the surprise.
-    SyntaxError list_end_expected(const Position& opening) {
+    SyntaxError list_end_expected() {
         const Token surprise = token_;
         if (surprise.kind == TokenKind::Identifier) {
             advance();
             if (token_.is('=') || token_.kind == TokenKind::PlusEquals)
-                return {opening, "this list has no end", "close it with ]"};
+                return no_list_end();
         }
         return {surprise.where, fmt::format("',' or ']' is expected in a list, not {}", shown(surprise)), {}};
     }
@@ -247,7 +251,8 @@ class Parser {
     Diagnostics* diagnostics_;
     Lexer lexer_;
     Token token_;
-    bool begun_ = false; // token_ is the first of the next statement
+    Position list_opening_; // of the list last begun
+    bool begun_ = false;    // token_ is the first of the next statement
 };
 
 std::string_view trimmed(std::string_view text) {

@@ -4,6 +4,7 @@
 #include "devmodel/config/nearest.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <vector>
 
 #include <fmt/format.h>
@@ -268,7 +269,9 @@ std::string_view nearest_key(std::string_view name) {
     std::vector<std::string_view> names;
     for (const KeyInfo& key : table)
         names.push_back(key.name);
-    return nearest(name, names);
+    std::string lower{name}; // all keys are in lower case
+    std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+    return nearest(lower, names);
 }
 
 std::string key_table_markdown() {

@@ -118,7 +118,7 @@ Token Lexer::number() {
     if (error == std::errc::result_out_of_range || token.number > INT64_MAX)
         throw SyntaxError{token.where, fmt::format("the number {} is too large", word), {}};
     if (error != std::errc{} || end != digits.data() + digits.size()) {
-        std::string help = "strings stand in quotes";
+        std::string help = "write a number without a unit (memory is in MiB), or a string in quotes";
         if (word.find('.') != std::string_view::npos)
             help = "write a whole number, or a string in quotes";
         else if (base == 8)

@@ -109,10 +109,13 @@ class Builder {
         MachineConfig& machine = result_.machine;
         const auto name = settings_.string("name");
         machine.name = name ? name->text : std::string{default_name};
-        if (const std::string why = why_bad_name(machine.name); !why.empty())
+        if (const std::string why = why_bad_name(machine.name); !why.empty()) {
+            std::string better = machine.name;
+            std::ranges::replace(better, '/', '-');
             diagnostics_->error(name ? name->where : Position{},
                                 fmt::format("'{}' cannot be a machine's name: {}", machine.name, why),
-                                fmt::format("write name = '{}'", name_from_path(machine.name)));
+                                fmt::format("write name = '{}'", name_from_path(better)));
+        }
 
         if (const auto uuid = settings_.string("uuid")) {
             try {
@@ -214,14 +217,11 @@ class Builder {
         }
     }
 
-    bool claim(const std::vector<PlacedDisk>& placed, PlacedDisk& disk, std::string_view position) {
-        if (std::ranges::find(placed, position, &PlacedDisk::position) != placed.end()) {
+    void claim(const std::vector<PlacedDisk>& placed, PlacedDisk& disk, std::string_view position) {
+        if (std::ranges::find(placed, position, &PlacedDisk::position) != placed.end())
             diagnostics_->error(disk.spec.where, fmt::format("two disks cannot both be {}", position),
                                 "the IDE controller has hda, hdb, hdc and hdd");
-            return false;
-        }
         disk.position = position;
-        return true;
     }
 
     /// xvda, sda, vda and d0 go to hda and so on, as Xen's emulated disks do, or to the next free position.

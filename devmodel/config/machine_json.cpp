@@ -42,12 +42,12 @@ void append_pretty(std::string& out, const json::value& value, std::size_t inden
 }
 
 json::value or_null(const std::string& text) {
-    return text.empty() ? json::value{nullptr} : json::value(text);
+    return text.empty() ? json::value(nullptr) : json::value(text);
 }
 
 json::object vnc_json(const VncConfig& vnc) {
     json::object result{{"enabled", vnc.enabled}, {"listen", vnc.listen}};
-    result["display"] = vnc.display ? json::value(*vnc.display) : json::value{nullptr};
+    result["display"] = vnc.display ? json::value(*vnc.display) : json::value(nullptr);
     result["find_unused"] = vnc.find_unused;
     result["password"] = !vnc.password.empty(); // whether there is one; the file is for everybody to read
     result["keymap"] = vnc.keymap;
@@ -59,7 +59,7 @@ json::array cpuid_json(const std::vector<CpuidOverride>& overrides) {
     json::array result;
     for (const CpuidOverride& o : overrides)
         result.push_back(json::object{{"leaf", fmt::format("{:#x}", o.leaf)},
-                                      {"index", o.index ? json::value(*o.index) : json::value{nullptr}},
+                                      {"index", o.index ? json::value(*o.index) : json::value(nullptr)},
                                       {"register", registers[o.register_index & 3]},
                                       {"bits", o.bits}});
     return result;

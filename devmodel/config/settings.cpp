@@ -127,7 +127,7 @@ std::optional<std::int64_t> Settings::to_integer(const Value& value, std::string
     if (value.kind == Value::Kind::String)
         if (const auto number = escalus::to_integer(value.text))
             return number;
-    wrong_type(key, value, "a whole number", "1");
+    wrong_type(key, value, "a whole number", key == "memory" || key == "maxmem" ? "1024" : "1");
     return {};
 }
 
