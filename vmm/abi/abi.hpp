@@ -48,8 +48,10 @@ enum class Call : std::uint64_t {
     VmUnmap = 4, ///< VM key, RCX = GPA, R8 = bytes.
     VmDirty = 5, ///< VM key, RCX = GPA, R8 = bytes (at most dirty_pages_max pages): writes one bit a page
                  ///< into the DirtyPage and clears the log for the range.
-    VcpuRun = 6,   ///< VM key, RCX = vCPU. Returns when the device model is needed; see VcpuPage.
+    VcpuRun = 6, ///< VM key, RCX = vCPU. Returns when the device model is needed; see VcpuPage.
     VcpuState = 7, ///< VM key, RCX = vCPU: brings every group of the VcpuPage up to date.
+    VmScrub = 8, ///< VM key. Zeroes some more of the VM's memory (a few MiB a call); RDX = bytes left. Until
+                 ///< it is 0, VmMap answers NotReady.
 };
 
 enum class Status : std::int64_t {
@@ -61,7 +63,7 @@ enum class Status : std::int64_t {
     NoMemory = -5,    ///< the pool, or the VM's share of page tables, is used up
     NoSlot = -6,      ///< vms_max VMs exist
     Busy = -7,        ///< a vCPU of the VM is in guest mode (map, unmap, dirty, destroy), or this vCPU is
-    NotSupported = -8,
+    NotReady = -8,    ///< the VM's memory is not scrubbed yet
 };
 
 inline constexpr unsigned vms_max = 64;
@@ -102,7 +104,7 @@ static_assert(sizeof(HostPage) <= page_size);
 
 /// Text, oldest bytes overwritten: byte n of the stream is text[n % (log_bytes - sizeof(LogRing))].
 struct LogRing {
-    std::uint64_t written; ///< bytes since boot
+    std::uint64_t written;     ///< bytes since boot
     __extension__ char text[]; // a flexible array member
 };
 
@@ -113,8 +115,9 @@ struct Extent {
     std::uint64_t bytes;
 };
 
-/// One entry of the VM's CPUID table. `function` and `index` are matched exactly; where no entry matches, all
-/// registers read 0. The monitor fills in what depends on the vCPU's state: OSXSAVE, OSPKE, leaf 0xd sizes.
+/// One entry of the VM's CPUID table, which is sorted by function, then index. Both are matched exactly;
+/// where no entry matches, all registers read 0. The monitor fills in what depends on the vCPU's state:
+/// OSXSAVE, OSPKE, leaf 0xd sizes.
 struct CpuidEntry {
     std::uint32_t function, index;
     std::uint32_t any_index; ///< 1: matches every index (ECX is ignored)
@@ -236,9 +239,10 @@ struct VcpuPage {
     // device model -> monitor
     std::uint32_t exit_now; ///< nonzero: leave guest mode (or do not enter) with Interrupted. Set it, then
                             ///< send the vCPU's thread a signal. The device model clears it.
-    std::uint32_t dirty; ///< StateGroups that the device model changed; cleared when taken over
+    std::uint32_t dirty;    ///< StateGroups that the device model changed; cleared when taken over
     std::uint32_t request_interrupt_window;
-    std::uint32_t window_priority; ///< 0..15: of the interrupt that waits (its vector >> 4)
+    std::uint32_t window_priority; ///< 0..15: of the interrupt that waits (its vector >> 4); 16: it
+                                   ///< ignores the task priority (8259)
     std::uint32_t request_nmi_window;
     std::uint32_t reserved0;
     Event event; ///< injected at the next entry, then cleared. On exit: an event whose delivery was

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "vmm/cpu/fpu.hpp"
+
+#include "vmm/memory/page_allocator.hpp"
+
+#include <cstring>
+
+namespace escalus::vmm {
+
+namespace {
+constinit bool has_xsave = false, has_xsaveopt = false;
+constinit std::uint64_t components = 0;
+constinit std::uint64_t area_bytes = sizeof(FpuArea);
+} // namespace
+
+void enable_fpu() {
+    write_cr4(read_cr4() | cr4::osfxsr | cr4::osxmmexcpt | (has_xsave ? cr4::osxsave : 0));
+}
+
+void start_fpu() {
+    has_xsave = (cpuid(1).ecx & 1u << 26) != 0;
+    enable_fpu();
+    if (!has_xsave)
+        return;
+    const auto leaf = cpuid(0xd, 0);
+    components = std::uint64_t{leaf.edx} << 32 | leaf.eax;
+    area_bytes = leaf.ecx; // for all components the CPU has
+    has_xsaveopt = (cpuid(0xd, 1).eax & 1) != 0;
+}
+
+std::uint64_t fpu_area_bytes() {
+    return area_bytes;
+}
+
+std::uint64_t fpu_components() {
+    return components;
+}
+
+FpuArea* allocate_fpu_area() {
+    const HostPhys pages = allocate_pages((area_bytes + page_size - 1) / page_size);
+    return reinterpret_cast<FpuArea*>(raw(pages));
+}
+
+void free_fpu_area(FpuArea* area) {
+    if (area != nullptr)
+        free_pages(HostPhys{reinterpret_cast<std::uint64_t>(area)}, (area_bytes + page_size - 1) / page_size);
+}
+
+void reset_fpu_area(FpuArea& area) {
+    std::memset(&area, 0, area_bytes);
+    area.bytes[0] = 0x40;  // FCW
+    area.bytes[24] = 0x80; // MXCSR 0x1f80
+    area.bytes[25] = 0x1f;
+    area.bytes[512] = 3; // XSTATE_BV: x87 and SSE as above, the rest in its initial state
+}
+
+void save_fpu(FpuArea& area) {
+    if (has_xsaveopt)
+        asm volatile("xsaveopt64 %0" : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
+    else if (has_xsave)
+        asm volatile("xsave64 %0" : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
+    else
+        asm volatile("fxsave64 %0" : "=m"(area)::"memory");
+}
+
+void load_fpu(const FpuArea& area) {
+    if (has_xsave)
+        asm volatile("xrstor64 %0" ::"m"(area), "a"(~0u), "d"(~0u) : "memory");
+    else
+        asm volatile("fxrstor64 %0" ::"m"(area) : "memory");
+}
+
+} // namespace escalus::vmm

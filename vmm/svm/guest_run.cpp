@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Entering and leaving a guest.
+#include "vmm/svm/guest_exits.hpp"
+
+#include "vmm/memory/page_allocator.hpp"
+
+#include <initializer_list>
+
+namespace escalus::vmm::svm {
+
+namespace {
+
+constinit MsrBitmap* guest_msrs = nullptr;
+constinit std::uint8_t* guest_ports = nullptr; // all intercepted
+
+constexpr std::uint64_t port_map_pages = 3;
+constexpr std::uint32_t control_asid = 1;
+
+/// What belongs to the CPU rather than to a VMCB, and so is switched by hand.
+class WorldSwitch {
+  public:
+    WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu} {
+        vmsave(*state_of(cpu).control);
+        save_fpu(*cpu.control_fpu);
+        // The guest's state is loaded and saved with every component enabled: what it has not enabled yet must
+        // not be what another guest left there.
+        if (fpu_components() != 0) {
+            cpu.control_xcr0 = read_xcr0();
+            switch_xcr0(cpu.control_xcr0, fpu_components());
+        }
+        load_fpu(*vcpu.fpu);
+        if (fpu_components() != 0)
+            switch_xcr0(fpu_components(), vcpu.xcr0);
+        if (features.tsc_aux) {
+            cpu.control_tsc_aux = read_msr(msr::tsc_aux);
+            if (cpu.control_tsc_aux != vcpu.tsc_aux)
+                write_msr(msr::tsc_aux, vcpu.tsc_aux);
+        }
+        cpu.control_dr[0] = read_dr0();
+        cpu.control_dr[1] = read_dr1();
+        cpu.control_dr[2] = read_dr2();
+        cpu.control_dr[3] = read_dr3();
+        vmload(vmcb_of(vcpu));
+    }
+
+    ~WorldSwitch() {
+        Vmcb& vmcb = vmcb_of(vcpu_);
+        vmsave(vmcb);
+        if (fpu_components() != 0)
+            switch_xcr0(vcpu_.xcr0, fpu_components());
+        save_fpu(*vcpu_.fpu);
+        if (fpu_components() != 0)
+            switch_xcr0(fpu_components(), cpu_.control_xcr0);
+        load_fpu(*cpu_.control_fpu);
+        if (features.tsc_aux && cpu_.control_tsc_aux != vcpu_.tsc_aux)
+            write_msr(msr::tsc_aux, cpu_.control_tsc_aux);
+        if (vcpu_.dr_live) {
+            vcpu_.dr[0] = read_dr0();
+            vcpu_.dr[1] = read_dr1();
+            vcpu_.dr[2] = read_dr2();
+            vcpu_.dr[3] = read_dr3();
+            vcpu_.dr_live = false;
+            write_dr0(cpu_.control_dr[0]);
+            write_dr1(cpu_.control_dr[1]);
+            write_dr2(cpu_.control_dr[2]);
+            write_dr3(cpu_.control_dr[3]);
+            vmcb.control.dr_reads = vmcb.control.dr_writes = 0xffff;
+            vmcb.control.clean = 0;
+        }
+        vmload(*state_of(cpu_).control);
+    }
+    WorldSwitch(const WorldSwitch&) = delete;
+    WorldSwitch& operator=(const WorldSwitch&) = delete;
+
+  private:
+    static void switch_xcr0(std::uint64_t from, std::uint64_t to) {
+        if (from != to)
+            write_xcr0(to);
+    }
+    PerCpu& cpu_;
+    Vcpu& vcpu_;
+};
+
+/// Gives the vCPU an ASID of this CPU, and asks for the flush that it needs. APM 2, section 15.16.
+void prepare_translations(PerCpu& cpu, Vcpu& vcpu) {
+    VmcbControl& c = vmcb_of(vcpu).control;
+    c.tlb_control = static_cast<std::uint8_t>(TlbControl::Nothing);
+    if (vcpu.last_cpu != cpu.index || vcpu.asid_generation != cpu.asid_generation) {
+        // A new ASID has no entries, unless the numbers have just wrapped.
+        if (cpu.next_asid <= control_asid || cpu.next_asid >= features.asids) {
+            cpu.next_asid = control_asid + 1;
+            ++cpu.asid_generation;
+            c.tlb_control = static_cast<std::uint8_t>(TlbControl::FlushAll);
+        }
+        c.asid = cpu.next_asid++;
+        c.clean = 0;
+        vcpu.last_cpu = cpu.index;
+        vcpu.asid_generation = cpu.asid_generation;
+    } else if (vcpu.flush) {
+        c.tlb_control =
+            static_cast<std::uint8_t>(features.flush_by_asid ? TlbControl::FlushAsid : TlbControl::FlushAll);
+    }
+    vcpu.flush = false;
+}
+
+void request_interrupt_window(Vmcb& vmcb, std::uint32_t priority) {
+    VmcbControl& c = vmcb.control;
+    c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
+    c.interrupt_control |= interrupt_control::irq;
+    c.interrupt_control |=
+        priority > 15 ? interrupt_control::ignore_tpr : priority << interrupt_control::priority_shift;
+    c.intercepts1 |= intercept1::vintr;
+    c.clean = 0;
+}
+
+void cancel_interrupt_window(Vmcb& vmcb) {
+    if ((vmcb.control.intercepts1 & intercept1::vintr) == 0)
+        return;
+    vmcb.control.interrupt_control &= ~interrupt_control::irq;
+    vmcb.control.intercepts1 &= ~intercept1::vintr;
+    vmcb.control.clean = 0;
+}
+
+/// NMIs are blocked from one's injection until its IRET is done: the IRET has been seen and execution has moved on.
+bool nmi_can_enter(Vcpu& vcpu) {
+    if (vcpu.nmi_blocked && vcpu.iret_rip != 0 && vmcb_of(vcpu).save.rip != vcpu.iret_rip) {
+        vcpu.nmi_blocked = false;
+        vcpu.iret_rip = 0;
+    }
+    return !vcpu.nmi_blocked;
+}
+
+void inject(Vcpu& vcpu) {
+    Vmcb& vmcb = vmcb_of(vcpu);
+    if (!vcpu.event.valid)
+        return;
+    const abi::Event& e = vcpu.event;
+    vmcb.control.inject = event::valid | std::uint64_t{static_cast<std::uint8_t>(e.type)} << event::type_shift | e.vector |
+                          (e.has_error_code ? event::error_valid | std::uint64_t{e.error_code} << event::error_shift : 0);
+    if (e.type == abi::EventType::Nmi) {
+        vcpu.nmi_blocked = true;
+        vcpu.iret_rip = 0;
+        vmcb.control.intercepts1 |= intercept1::iret;
+        vmcb.control.clean = 0;
+    }
+    vcpu.event.valid = 0;
+}
+
+/// An exit may have cut off the delivery of an event (EXITINTINFO, APM 2, section 15.7.3): it is delivered again. Software
+/// interrupts are not: RIP is on their instruction, which will be executed again.
+void keep_interrupted_event(Vcpu& vcpu) {
+    const auto info = vmcb_of(vcpu).control.exit_interrupt;
+    if ((info & event::valid) == 0)
+        return;
+    const auto type = static_cast<abi::EventType>(info >> event::type_shift & 7);
+    const auto vector = static_cast<std::uint8_t>(info);
+    const bool software = type == abi::EventType::SoftwareInterrupt ||
+                          (type == abi::EventType::Exception && (vector == 3 || vector == 4));
+    if (software)
+        return;
+    vcpu.event = {1, type, vector, static_cast<std::uint8_t>((info & event::error_valid) != 0),
+                  static_cast<std::uint32_t>(info >> event::error_shift)};
+    if (type == abi::EventType::Nmi)
+        vcpu.nmi_blocked = false; // it has not happened yet
+}
+
+void leave_to_device_model(Vcpu& vcpu) {
+    abi::VcpuPage& page = *vcpu.page;
+    const VmcbControl& c = vmcb_of(vcpu).control;
+    export_state(vcpu);
+    page.event = vcpu.event;
+    vcpu.event.valid = 0;
+    const bool shadow = (c.interrupt_state & 1) != 0;
+    page.interruptible = (page.rflags & rflags::interrupt) != 0 && !shadow && !page.event.valid;
+    page.nmi_blocked = !nmi_can_enter(vcpu);
+    ++vcpu.statistics->exits_to_device_model;
+    ++vcpu.statistics->reason[page.exit_reason < static_cast<std::uint32_t>(abi::ExitReason::Count) ? page.exit_reason
+                                                                                                    : 0];
+}
+
+RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
+    vcpu.page->exit_reason = static_cast<std::uint32_t>(reason);
+    vcpu.page->next_rip = 0;
+    leave_to_device_model(vcpu);
+    return RunResult::DeviceModel;
+}
+
+/// Takes over what the device model asks for. False when it wants to leave again at once.
+bool take_requests(Vcpu& vcpu) {
+    abi::VcpuPage& page = *vcpu.page;
+    if (const auto dirty = __atomic_load_n(&page.dirty, __ATOMIC_ACQUIRE); dirty != 0) {
+        import_state(vcpu, dirty);
+        __atomic_store_n(&page.dirty, 0, __ATOMIC_RELEASE);
+    }
+    if (page.event.valid) {
+        vcpu.event = page.event;
+        vcpu.event.valid = 1;
+        page.event.valid = 0;
+    }
+    if (__atomic_load_n(&page.exit_now, __ATOMIC_ACQUIRE) != 0)
+        return false;
+    if (page.request_interrupt_window != 0)
+        request_interrupt_window(vmcb_of(vcpu), page.window_priority);
+    else
+        cancel_interrupt_window(vmcb_of(vcpu));
+    return true;
+}
+
+} // namespace
+
+void start_guest_maps() {
+    guest_msrs = allocate_object<MsrBitmap>();
+    const HostPhys ports = allocate_pages(port_map_pages);
+    if (guest_msrs == nullptr || raw(ports) == 0)
+        return; // enable() finds out: nothing can be allocated
+    guest_ports = reinterpret_cast<std::uint8_t*>(raw(ports));
+    for (std::uint64_t i = 0; i < port_map_pages * page_size; ++i)
+        guest_ports[i] = 0xff;
+    guest_msrs->intercept_all();
+    // These are the guest's while it runs: VMLOAD and VMSAVE switch them.
+    for (const auto index : {msr::star, msr::lstar, msr::cstar, msr::sfmask, msr::fs_base, msr::gs_base, msr::kernel_gs_base,
+                             msr::sysenter_cs, msr::sysenter_esp, msr::sysenter_eip})
+        guest_msrs->set(index, false, false);
+}
+
+bool create_vcpu(Vcpu& vcpu) {
+    const HostPhys page = allocate_pages(1);
+    if (raw(page) == 0)
+        return false;
+    vcpu.backend = reinterpret_cast<void*>(raw(page));
+    VmcbControl& c = vmcb_of(vcpu).control;
+    c.dr_reads = c.dr_writes = 0xffff;
+    c.exceptions = 1u << vector_db | 1u << vector_ac | 1u << vector_mc;
+    namespace i1 = intercept1;
+    namespace i2 = intercept2;
+    c.intercepts1 = i1::intr | i1::nmi | i1::init | i1::rdpmc | i1::cpuid | i1::rsm | i1::invd | i1::hlt | i1::invlpga |
+                    i1::ioio | i1::msr | i1::shutdown;
+    c.intercepts2 = i2::vmrun | i2::vmmcall | i2::vmload | i2::vmsave | i2::stgi | i2::clgi | i2::skinit | i2::wbinvd |
+                    i2::monitor | i2::mwait | i2::mwait_armed | i2::xsetbv | i2::rdpru;
+    c.iopm = reinterpret_cast<std::uint64_t>(guest_ports);
+    c.msrpm = reinterpret_cast<std::uint64_t>(guest_msrs);
+    c.interrupt_control = interrupt_control::masking;
+    c.nested_control = 1;
+    c.nested_cr3 = raw(vcpu.vm->tables.root());
+    vmcb_of(vcpu).save.efer = efer::svme;
+    vmcb_of(vcpu).save.pat = 0x0007040600070406;
+    return true;
+}
+
+void destroy_vcpu(Vcpu& vcpu) {
+    if (vcpu.backend != nullptr)
+        free_pages(HostPhys{reinterpret_cast<std::uint64_t>(vcpu.backend)}, 1);
+    vcpu.backend = nullptr;
+}
+
+RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
+    if (!take_requests(vcpu))
+        return leave(vcpu, abi::ExitReason::Interrupted);
+    if (vcpu.page->request_nmi_window != 0 && !vcpu.event.valid && nmi_can_enter(vcpu))
+        return leave(vcpu, abi::ExitReason::NmiWindow);
+
+    Vmcb& vmcb = vmcb_of(vcpu);
+    Action action = Action::Resume;
+    {
+        const WorldSwitch world{cpu, vcpu};
+        do {
+            inject(vcpu);
+            prepare_translations(cpu, vcpu);
+            const auto before = read_tsc();
+            svm_enter(physical_of(vmcb), &vcpu.gprs);
+            vcpu.statistics->guest_cycles += read_tsc() - before;
+            ++vcpu.statistics->entries;
+            ++vcpu.statistics->hardware[statistics_index(vmcb.control.exit_code)];
+            vmcb.control.inject = 0;
+            if (features.clean_bits)
+                vmcb.control.clean = 0x1fff & ~(1u << 3); // V_TPR and V_IRQ may have changed
+            keep_interrupted_event(vcpu);
+            action = handle_guest_exit(vcpu);
+            // Unblocking by IRET is noticed at the next exit; somebody who waits for it should not wait longer.
+            if (action == Action::Resume && vmcb.control.inject == 0 && vcpu.page->request_nmi_window != 0 &&
+                nmi_can_enter(vcpu))
+                break;
+        } while (action == Action::Resume);
+    }
+    switch (action) {
+    case Action::Control:
+        ++vcpu.statistics->host_interrupts;
+        return RunResult::Control;
+    case Action::Resume:
+        return leave(vcpu, abi::ExitReason::NmiWindow);
+    case Action::DeviceModel:
+        break;
+    }
+    leave_to_device_model(vcpu);
+    return RunResult::DeviceModel;
+}
+
+} // namespace escalus::vmm::svm

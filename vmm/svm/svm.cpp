@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "vmm/svm/svm.hpp"
+
+#include "vmm/cpu/log.hpp"
+#include "vmm/guest/guest_walk.hpp"
+#include "vmm/guest/instruction.hpp"
+#include "vmm/memory/page_allocator.hpp"
+
+#include <cstring>
+
+namespace escalus::vmm::svm {
+
+constinit Features features;
+
+namespace {
+
+// APM 2, section 15.25: the nested walk is always a user access, so every entry carries U/S.
+constinit NestedFormat npt_format = {.present = 1,
+                                     .table = 7,
+                                     .read = 5,
+                                     .write = 2,
+                                     .execute = 0,
+                                     .no_execute = 1ull << 63,
+                                     .leaf = 0,
+                                     .large = 1 << 7,
+                                     .dirty = 1 << 6,
+                                     .pages_1g = false};
+
+constexpr std::uint64_t vm_cr_svm_disabled = 1 << 4;
+
+const char* missing() {
+    const auto vendor = cpuid(0);
+    const auto extended = cpuid(0x80000000).eax;
+    if (extended < 0x8000000a || (cpuid(0x80000001).ecx & 4) == 0)
+        return vendor.ebx == 0x756e6547 ? "this CPU is not AMD's" : "this CPU has no AMD-V (SVM)";
+    if ((read_msr(msr::vm_cr) & vm_cr_svm_disabled) != 0)
+        return "AMD-V (SVM) is disabled by the firmware; enable it in the firmware's setup";
+    const auto leaf = cpuid(0x8000000a);
+    if ((leaf.edx & 1) == 0)
+        return "this CPU has no nested paging (NPT)";
+    return nullptr;
+}
+
+void read_features() {
+    const auto leaf = cpuid(0x8000000a);
+    features.asids = leaf.ebx;
+    features.next_rip = (leaf.edx & 1 << 3) != 0;
+    features.clean_bits = (leaf.edx & 1 << 5) != 0;
+    features.flush_by_asid = (leaf.edx & 1 << 6) != 0;
+    features.decode_assists = (leaf.edx & 1 << 7) != 0;
+    const auto basic = cpuid(0x80000001);
+    features.efer_mask = efer::sce | efer::lme | efer::lma;
+    features.efer_mask |= (basic.edx & 1 << 20) != 0 ? efer::nxe : 0;
+    features.efer_mask |= (basic.edx & 1 << 25) != 0 ? efer::ffxsr : 0;
+    features.efer_mask |= (basic.ecx & 1 << 17) != 0 ? efer::tce : 0;
+    const auto extended = cpuid(0x80000000).eax;
+    if (extended >= 0x80000021 && (cpuid(0x80000021).eax & 1 << 8) != 0)
+        features.efer_mask |= efer::auto_ibrs;
+    features.physical_bits = extended >= 0x80000008 ? cpuid(0x80000008).eax & 0xff : 36;
+    features.tsc_aux = (basic.edx & 1 << 27) != 0 || (cpuid(0).eax >= 7 && (cpuid(7).ecx & 1 << 22) != 0);
+    npt_format.pages_1g = (basic.edx & 1 << 26) != 0;
+}
+
+void enable(PerCpu& cpu) {
+    if (cpu.index == 0) {
+        read_features();
+        start_guest_maps();
+        log::info("AMD-V: ", features.asids, " ASIDs", features.next_rip ? ", next RIP" : "",
+                  features.decode_assists ? ", decode assists" : "", features.flush_by_asid ? ", flush by ASID" : "",
+                  features.clean_bits ? ", clean bits" : "", npt_format.pages_1g ? ", 1 GiB pages" : "");
+    }
+    auto* state = allocate_object<CpuState>();
+    const HostPhys host_save = allocate_pages(1);
+    const HostPhys vmcb = allocate_pages(1);
+    cpu.control_fpu = allocate_fpu_area();
+    if (state == nullptr || raw(host_save) == 0 || raw(vmcb) == 0 || cpu.control_fpu == nullptr)
+        panic("no memory for CPU ", cpu.index);
+    state->control = reinterpret_cast<Vmcb*>(raw(vmcb));
+    cpu.backend = state;
+    write_msr(msr::efer, read_msr(msr::efer) | efer::svme);
+    write_msr(msr::vm_hsave_pa, raw(host_save));
+    // From here GIF is 0 whenever the monitor runs: interrupts, NMIs and INITs wait until the next VMRUN. IF is 1 so that with
+    // V_INTR_MASKING physical interrupts end guest mode (APM 2, section 15.21.1).
+    asm volatile("clgi; sti" ::: "memory");
+}
+
+const NestedFormat* nested_format() {
+    return &npt_format;
+}
+
+} // namespace
+
+std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested) {
+    if (features.next_rip && vmcb.control.next_rip != 0)
+        return vmcb.control.next_rip;
+    const VmcbSave& s = vmcb.save;
+    const bool long_mode = (s.efer & efer::lma) != 0 && (s.cs.attributes & 1 << 9) != 0;
+    std::uint8_t bytes[instruction_bytes_max];
+    const GuestLinear linear{long_mode ? s.rip : (s.cs.base + s.rip) & 0xffff'ffff};
+    const unsigned got = read_guest_linear({s.cr0, s.cr3, s.cr4, s.efer, nested}, linear, bytes, sizeof bytes);
+    const unsigned length = instruction_length(bytes, got, long_mode, opcode_bytes);
+    const auto next = s.rip + (length != 0 ? length : opcode_bytes);
+    return long_mode ? next : next & 0xffff'ffff;
+}
+
+bool write_efer(Vmcb& vmcb, std::uint64_t value) {
+    auto& now = vmcb.save.efer;
+    if ((value & ~features.efer_mask) != 0)
+        return false;
+    // LME must not change while paging is on; LMA is the hardware's (APM 2, section 3.1.7).
+    if (((value ^ now) & efer::lme) != 0 && (vmcb.save.cr0 & cr0::pg) != 0)
+        return false;
+    now = (value & ~efer::lma) | (now & efer::lma) | efer::svme;
+    vmcb.control.clean = 0;
+    return true;
+}
+
+void MsrBitmap::allow_all() {
+    std::memset(bits_, 0, bytes);
+}
+
+void MsrBitmap::intercept_all() {
+    std::memset(bits_, 0xff, bytes);
+}
+
+void MsrBitmap::set(std::uint32_t msr, bool read, bool write) {
+    std::uint32_t bit = 0;
+    if (msr < 0x2000)
+        bit = msr * 2;
+    else if (msr >= 0xc0000000 && msr < 0xc0002000)
+        bit = 0x800 * 8 + (msr - 0xc0000000) * 2;
+    else if (msr >= 0xc0010000 && msr < 0xc0012000)
+        bit = 0x1000 * 8 + (msr - 0xc0010000) * 2;
+    else
+        return; // always intercepted
+    const auto mask = static_cast<std::uint8_t>(3u << (bit % 8));
+    const auto value = static_cast<std::uint8_t>(((read ? 1u : 0u) | (write ? 2u : 0u)) << (bit % 8));
+    bits_[bit / 8] = static_cast<std::uint8_t>((bits_[bit / 8] & ~mask) | value);
+}
+
+} // namespace escalus::vmm::svm
+
+namespace escalus::vmm {
+
+constinit const Backend svm_backend = {.kind = abi::Backend::Svm,
+                                       .name = "AMD-V",
+                                       .missing = svm::missing,
+                                       .enable = svm::enable,
+                                       .run_control = svm::run_control,
+                                       .create_vcpu = svm::create_vcpu,
+                                       .destroy_vcpu = svm::destroy_vcpu,
+                                       .run_vcpu = svm::run_guest,
+                                       .export_state = svm::export_state,
+                                       .nested_format = svm::nested_format};
+
+} // namespace escalus::vmm
