@@ -25,6 +25,7 @@
 #include "devmodel/machine/pci.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace escalus {
@@ -58,9 +59,23 @@ class Vga final : public PciFunction, public Display {
     void bar_moved(unsigned index, std::optional<std::uint64_t> address) override;
     std::uint8_t read_port(unsigned port);
     void write_port(unsigned port, std::uint8_t value);
-    void write_vbe(unsigned index, std::uint16_t value);
+    std::uint16_t read_vbe_port(std::uint64_t offset) const;
+    void write_vbe_port(std::uint64_t offset, std::uint16_t value);
     void read_registers_bar(std::uint64_t offset, std::span<std::uint8_t> data);
     void write_registers_bar(std::uint64_t offset, std::span<const std::uint8_t> data);
+    void vbe_written(bool switched_on);
+    void registers_written(const VgaRegisters::Changes& changes);
+    [[nodiscard]] bool memory_bar_allowed(std::uint64_t address) const { return address >= ram_end_; }
+
+    enum class Mode { Blank, Text, Graphics, Vbe };
+    struct Screen {
+        Mode mode = Mode::Blank;
+        unsigned width = 0, height = 0;
+        bool operator==(const Screen&) const = default;
+    };
+    [[nodiscard]] Screen screen() const;
+    std::vector<Rect> draw(const Screen& screen, TextRenderer& text, TextRenderer::Phase phase,
+                           Picture& picture, bool all) const;
     void harvest();
 
     PciSpaces buses_;
@@ -76,8 +91,10 @@ class Vga final : public PciFunction, public Display {
     PlanarMemory planes_;
     LegacyWindow window_;
     TextRenderer text_renderer_;
-    GraphicsRenderer graphics_renderer_;
     std::optional<std::uint64_t> frame_buffer_at_, rom_at_;
+    std::uint16_t vbe_index_ = 0;
+    Screen shown_;       // of the last refresh
+    bool redraw_ = true; // registers changed since
     std::vector<std::uint64_t> harvested_;
 };
 
