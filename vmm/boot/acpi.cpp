@@ -22,7 +22,7 @@ struct [[gnu::packed]] TableHeader {
     char signature[4];
     std::uint32_t length;
     std::uint8_t revision, checksum;
-    char oem[24];
+    char oem[26];
 };
 
 bool sums_to_zero(HostPhys at, std::uint64_t bytes) {
@@ -58,7 +58,8 @@ const TableHeader* find_table(const Rsdp& rsdp, const char* signature) {
     const auto* header = physical<TableHeader>(root);
     const unsigned entry = wide ? 8 : 4;
     for (std::uint32_t offset = sizeof(TableHeader) + 0; offset + entry <= header->length; offset += entry) {
-        const HostPhys table{wide ? *physical<std::uint64_t>(root + offset) : *physical<std::uint32_t>(root + offset)};
+        const HostPhys table{wide ? *physical<std::uint64_t>(root + offset)
+                                  : *physical<std::uint32_t>(root + offset)};
         if (std::memcmp(physical<char>(table), signature, 4) == 0)
             return physical<TableHeader>(table);
     }

@@ -58,7 +58,8 @@ struct Framebuffer {
     HostPhys base{}; ///< 0: text mode, or unknown
     std::uint32_t pitch = 0, width = 0, height = 0;
     std::uint8_t bits_per_pixel = 0;
-    std::uint8_t red_position = 0, red_size = 0, green_position = 0, green_size = 0, blue_position = 0, blue_size = 0;
+    std::uint8_t red_position = 0, red_size = 0, green_position = 0, green_size = 0, blue_position = 0,
+                 blue_size = 0;
 };
 
 struct EfiInfo {

@@ -71,7 +71,8 @@ bool parse_pool(Text text, Options& options) {
 
 const char* apply(Text word, Options& options) {
     if (const Text pool = word.value_of("pool"); pool.start != nullptr)
-        return parse_pool(pool, options) ? nullptr : "want pool=MIB (2 or more) or pool=N% (1 to 90); using 50%";
+        return parse_pool(pool, options) ? nullptr
+                                         : "want pool=MIB (2 or more) or pool=N% (1 to 90); using 50%";
     if (const Text name = word.value_of("console"); name.start != nullptr)
         return choose(name, consoles, options.console) ? nullptr : "want none, com1, com2 or vga; using none";
     if (const Text name = word.value_of("loglevel"); name.start != nullptr)

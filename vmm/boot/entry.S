@@ -151,7 +151,7 @@ boot_pd:
     .section .bss
     .align 16
 boot_stack:
-    .skip 16384
+    .skip 65536       /* memory maps are kept on it */
     .global boot_stack_top
 boot_stack_top:
     .section .note.GNU-stack, "", @progbits

@@ -13,14 +13,15 @@ namespace {
 // Offsets into the zero page and, from 0x1f1 on, into the kernel file.
 constexpr std::uint32_t orig_x = 0x00, orig_y = 0x01, orig_video_mode = 0x06, orig_video_columns = 0x07,
                         orig_video_lines = 0x0e, orig_video_is_vga = 0x0f, orig_video_points = 0x10,
-                        lfb_width = 0x12, lfb_height = 0x14, lfb_depth = 0x16, lfb_base = 0x18, lfb_size = 0x1c,
-                        lfb_line_length = 0x24, lfb_colours = 0x26, lfb_base_high = 0x3a, screen_capabilities = 0x36,
-                        rsdp_address = 0x70, ext_ramdisk_image = 0xc0, ext_ramdisk_size = 0xc4,
-                        ext_cmd_line = 0xc8, efi_signature = 0x1c0, efi_systab = 0x1c4, efi_descriptor_size = 0x1c8,
-                        efi_descriptor_version = 0x1cc, efi_map = 0x1d0, efi_map_size = 0x1d4,
-                        efi_systab_high = 0x1d8, efi_map_high = 0x1dc, e820_entries = 0x1e8, setup_sects = 0x1f1,
-                        header_magic = 0x202, version = 0x206, type_of_loader = 0x210, loadflags = 0x211,
-                        ramdisk_image = 0x218, ramdisk_size = 0x21c, cmd_line_ptr = 0x228, kernel_alignment = 0x230,
+                        lfb_width = 0x12, lfb_height = 0x14, lfb_depth = 0x16, lfb_base = 0x18,
+                        lfb_size = 0x1c, lfb_line_length = 0x24, lfb_colours = 0x26, lfb_base_high = 0x3a,
+                        screen_capabilities = 0x36, rsdp_address = 0x70, ext_ramdisk_image = 0xc0,
+                        ext_ramdisk_size = 0xc4, ext_cmd_line = 0xc8, efi_signature = 0x1c0,
+                        efi_systab = 0x1c4, efi_descriptor_size = 0x1c8, efi_descriptor_version = 0x1cc,
+                        efi_map = 0x1d0, efi_map_size = 0x1d4, efi_systab_high = 0x1d8, efi_map_high = 0x1dc,
+                        e820_entries = 0x1e8, setup_sects = 0x1f1, header_magic = 0x202, version = 0x206,
+                        type_of_loader = 0x210, loadflags = 0x211, ramdisk_image = 0x218,
+                        ramdisk_size = 0x21c, cmd_line_ptr = 0x228, kernel_alignment = 0x230,
                         relocatable = 0x234, xloadflags = 0x236, cmdline_size = 0x238, pref_address = 0x258,
                         init_size = 0x260, header_start = 0x1f1, e820_table = 0x2d0;
 constexpr unsigned e820_entries_max = 128;
@@ -31,8 +32,8 @@ T& field(HostPhys base, std::uint32_t offset) {
     return *physical<T>(base + offset);
 }
 
-HostPhys take(const MemoryList& memory, MemoryList& taken, std::uint64_t bytes, std::uint64_t alignment, HostPhys floor,
-              const char* what) {
+HostPhys take(const MemoryList& memory, MemoryList& taken, std::uint64_t bytes, std::uint64_t alignment,
+              HostPhys floor, const char* what) {
     const HostPhys place = find_free(memory, taken, bytes, alignment, floor, HostPhys{1ull << 32});
     if (raw(place) == 0)
         panic("no room for the control OS's ", what, ": ", bytes >> 10, " KiB below 4 GiB");
@@ -74,8 +75,8 @@ void fill_screen(HostPhys zero, const Framebuffer& f) {
     field<std::uint16_t>(zero, lfb_depth) = f.bits_per_pixel;
     field<std::uint32_t>(zero, lfb_base) = static_cast<std::uint32_t>(raw(f.base));
     field<std::uint16_t>(zero, lfb_line_length) = static_cast<std::uint16_t>(f.pitch);
-    const std::uint8_t colours[] = {f.red_size,  f.red_position,  f.green_size, f.green_position,
-                                    f.blue_size, f.blue_position, 0,            0};
+    const std::uint8_t colours[] = {
+        f.red_size, f.red_position, f.green_size, f.green_position, f.blue_size, f.blue_position, 0, 0};
     std::memcpy(physical<void>(zero + lfb_colours), colours, sizeof colours);
     if (raw(f.base) >> 32 != 0) {
         field<std::uint32_t>(zero, lfb_base_high) = static_cast<std::uint32_t>(raw(f.base) >> 32);
@@ -118,7 +119,8 @@ void check_kernel(const BootModule& kernel) {
     if (kernel.bytes < 0x1000 || field<std::uint16_t>(kernel.base, 0x1fe) != 0xaa55 ||
         std::memcmp(physical<char>(kernel.base + header_magic), "HdrS", 4) != 0)
         panic("the first module is not a Linux bzImage");
-    if (field<std::uint16_t>(kernel.base, version) < 0x20c || (field<std::uint16_t>(kernel.base, xloadflags) & 1) == 0)
+    if (field<std::uint16_t>(kernel.base, version) < 0x20c ||
+        (field<std::uint16_t>(kernel.base, xloadflags) & 1) == 0)
         panic("the control OS's kernel has no 64-bit entry point (boot protocol 2.12 with XLF_KERNEL_64)");
 }
 
@@ -145,7 +147,8 @@ ControlStart load_linux(const BootInfo& info, const MemoryList& memory, MemoryLi
     const HostPhys tables = take(memory, taken, tables_bytes + page_size, page_size, low, "page tables");
     std::memset(physical<void>(zero), 0, page_size);
     const auto header_bytes = 0x202u + field<std::uint8_t>(kernel.base, 0x201) - header_start;
-    std::memcpy(physical<void>(zero + header_start), physical<void>(kernel.base + header_start), header_bytes);
+    std::memcpy(physical<void>(zero + header_start), physical<void>(kernel.base + header_start),
+                header_bytes);
 
     const auto limit = field<std::uint32_t>(zero, cmdline_size);
     const auto length = std::strlen(kernel.string);
@@ -161,7 +164,8 @@ ControlStart load_linux(const BootInfo& info, const MemoryList& memory, MemoryLi
         field<std::uint32_t>(zero, ramdisk_size) = static_cast<std::uint32_t>(disk.bytes);
         field<std::uint32_t>(zero, ext_ramdisk_size) = static_cast<std::uint32_t>(disk.bytes >> 32);
     }
-    // On UEFI the tables are found by this pointer only. The loader's copy of the RSDP must outlive the hand-over.
+    // On UEFI the tables are found by this pointer only. The loader's copy of the RSDP must outlive the
+    // hand-over.
     if (raw(info.rsdp) != 0)
         field<std::uint64_t>(zero, rsdp_address) = raw(info.rsdp);
     fill_screen(zero, info.framebuffer);
@@ -171,7 +175,8 @@ ControlStart load_linux(const BootInfo& info, const MemoryList& memory, MemoryLi
     const HostPhys gdt = tables + tables_bytes;
     constexpr std::uint64_t descriptors[] = {0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff};
     std::memcpy(physical<void>(gdt), descriptors, sizeof descriptors);
-    log::info("control OS: kernel at ", hex(load), ", command line: ", static_cast<const char*>(kernel.string));
+    log::info("control OS: kernel at ", hex(load),
+              ", command line: ", static_cast<const char*>(kernel.string));
 
     constexpr std::uint64_t entry_64 = 0x200;
     ControlStart start;

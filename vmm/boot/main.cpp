@@ -66,7 +66,8 @@ HostPhys top_of_memory() {
 
 void place_memory(const Options& options) {
     taken.push_back({HostPhys{0}, 0x10000, MemoryType::Reserved}); // the BIOS's and the trampoline's
-    taken.push_back({address_of(image_start), static_cast<std::uint64_t>(image_end - image_start), MemoryType::Reserved});
+    taken.push_back(
+        {address_of(image_start), static_cast<std::uint64_t>(image_end - image_start), MemoryType::Reserved});
     for (const auto& module : info.modules)
         taken.push_back({module.base, module.bytes, MemoryType::Reserved});
     if (info.efi.memory_map_bytes != 0)
@@ -78,7 +79,8 @@ void place_memory(const Options& options) {
     if (!plan_memory(info.memory, taken, wanted, layout))
         panic("not enough memory: ", total >> 20, " MiB usable");
     if (layout.pool_clamped)
-        log::warning("the pool is smaller than asked for: ", layout.pool_bytes >> 20, " of ", wanted >> 20, " MiB");
+        log::warning("the pool is smaller than asked for: ", layout.pool_bytes >> 20, " of ", wanted >> 20,
+                     " MiB");
 }
 
 // What the control OS is told of the machine's memory.
@@ -107,7 +109,8 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     place_memory(options);
 
     const auto image_bytes = static_cast<std::uint64_t>(image_end - image_start);
-    // Memory beyond the identity map cannot be used yet; extending it takes pages, which must come from within.
+    // Memory beyond the identity map cannot be used yet; extending it takes pages, which must come from
+    // within.
     if (layout.private_memory.end() > identity_limit() && (cpuid(0x80000001).edx & 1u << 26) == 0)
         panic("this CPU has no 1 GiB pages, and the monitor's memory lies above 4 GiB");
     extend_identity_map(top_of_memory());
@@ -126,8 +129,8 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     start_cpus(ids.begin(), static_cast<unsigned>(ids.size()));
 
     const MemoryList memory = control_memory_map();
-    start_control_memory({address_of(image_start), image_bytes, layout.private_memory.base, layout.private_memory.bytes,
-                          layout.shared_area.base, layout.shared_area.bytes},
+    start_control_memory({address_of(image_start), image_bytes, layout.private_memory.base,
+                          layout.private_memory.bytes, layout.shared_area.base, layout.shared_area.bytes},
                          top_of_memory());
     MemoryList occupied = taken;
     occupied.push_back(layout.private_memory);

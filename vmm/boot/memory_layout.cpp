@@ -5,8 +5,8 @@ namespace escalus::vmm {
 
 namespace {
 
-// VM structures, FPU areas and the control OS's own nested tables; then one page of tables for each 2 MiB of pool, as when
-// all guest memory is mapped by small pages.
+// VM structures, FPU areas and the control OS's own nested tables; then one page of tables for each 2 MiB of
+// pool, as when all guest memory is mapped by small pages.
 constexpr std::uint64_t private_base_bytes = 6ull << 20;
 constexpr std::uint64_t shared_bytes = 2ull << 20;
 
@@ -67,7 +67,8 @@ std::uint64_t usable_bytes(const MemoryList& memory) {
     return total;
 }
 
-bool plan_memory(const MemoryList& memory, const MemoryList& taken, std::uint64_t pool_bytes, MemoryLayout& layout) {
+bool plan_memory(const MemoryList& memory, const MemoryList& taken, std::uint64_t pool_bytes,
+                 MemoryLayout& layout) {
     // A lone MiB at the very start must stay apart from the reserved BIOS area below.
     const HostPhys floor{16ull << 20};
     MemoryList free = free_ranges(memory, taken);
@@ -132,8 +133,8 @@ bool reserve(MemoryList& memory, HostPhys base, std::uint64_t bytes) {
     return fits;
 }
 
-HostPhys find_free(const MemoryList& memory, const MemoryList& taken, std::uint64_t bytes, std::uint64_t alignment,
-                   HostPhys floor, HostPhys ceiling) {
+HostPhys find_free(const MemoryList& memory, const MemoryList& taken, std::uint64_t bytes,
+                   std::uint64_t alignment, HostPhys floor, HostPhys ceiling) {
     HostPhys best{};
     for (const auto& range : free_ranges(memory, taken)) {
         const HostPhys start{round_up(raw(range.base < floor ? floor : range.base), alignment)};

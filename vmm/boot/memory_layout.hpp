@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Divides the machine's memory between monitor, pool and control OS. Pure: no hardware is touched.
 //
-// The monitor takes memory from the top, in units of 2 MiB: first its private part, then the area it shares with root (host
-// page, log), then the pool. High memory goes first, so that the control OS keeps what its drivers need below
-// 4 GiB, and nothing comes near the first MiB: Linux merges adjacent reserved ranges, marks a merged range that begins
-// below 1 MiB as busy, and refuses it to /dev/mem.
+// The monitor takes memory from the top, in units of 2 MiB: first its private part, then the area it shares
+// with root (host page, log), then the pool. High memory goes first, so that the control OS keeps what its
+// drivers need below 4 GiB, and nothing comes near the first MiB: Linux merges adjacent reserved ranges,
+// marks a merged range that begins below 1 MiB as busy, and refuses it to /dev/mem.
 #pragma once
 
 #include "vmm/boot/boot_info.hpp"
@@ -24,9 +24,10 @@ struct MemoryLayout {
     bool pool_clamped = false;
 };
 
-/// `taken` are ranges within usable memory that hold something already (image, modules, boot information). Returns
-/// false when there is not enough memory for the monitor itself and the control OS.
-bool plan_memory(const MemoryList& memory, const MemoryList& taken, std::uint64_t pool_bytes, MemoryLayout& layout);
+/// `taken` are ranges within usable memory that hold something already (image, modules, boot information).
+/// Returns false when there is not enough memory for the monitor itself and the control OS.
+bool plan_memory(const MemoryList& memory, const MemoryList& taken, std::uint64_t pool_bytes,
+                 MemoryLayout& layout);
 
 [[nodiscard]] std::uint64_t usable_bytes(const MemoryList& memory);
 

@@ -20,8 +20,8 @@ void copy_string(char* to, std::size_t bytes, const char* from) {
 
 // Multiboot 0.6.96, section 3.3.
 struct [[gnu::packed]] Multiboot1 {
-    std::uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4], mmap_length,
-        mmap_addr;
+    std::uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4],
+        mmap_length, mmap_addr;
 };
 struct [[gnu::packed]] Module1 {
     std::uint32_t start, end, string, reserved;
@@ -31,6 +31,17 @@ struct [[gnu::packed]] Memory1 {
     std::uint64_t base, bytes;
     std::uint32_t type;
 };
+
+// Multiboot1 loaders put the file's name in front of the arguments; some (GRUB 2) do not.
+const char* skip_path(const char* string) {
+    if (*string != '/' && *string != '(')
+        return string;
+    while (*string != 0 && *string != ' ')
+        ++string;
+    while (*string == ' ')
+        ++string;
+    return string;
+}
 
 void add_module(BootInfo& info, std::uint64_t start, std::uint64_t end, const char* string) {
     BootModule module;
@@ -47,7 +58,8 @@ void read_multiboot1(const Multiboot1& mb, BootInfo& info) {
     if ((mb.flags & 8) != 0)
         for (std::uint32_t i = 0; i < mb.mods_count; ++i) {
             const auto* m = physical<Module1>(HostPhys{mb.mods_addr + i * sizeof(Module1)});
-            add_module(info, m->start, m->end, m->string != 0 ? physical<char>(HostPhys{m->string}) : "");
+            add_module(info, m->start, m->end,
+                       m->string != 0 ? skip_path(physical<char>(HostPhys{m->string})) : "");
         }
     if ((mb.flags & 0x40) == 0)
         panic("the boot loader gave no memory map");
@@ -89,9 +101,9 @@ void read_tag2(const Tag2* tag, BootInfo& info) {
     case 8: {
         const auto* f = physical<Framebuffer2>(at);
         if (f->type == 1) // direct colour
-            info.framebuffer = {HostPhys{f->address}, f->pitch,          f->width,      f->height,
-                                f->bits_per_pixel,    f->red_position,   f->red_size,   f->green_position,
-                                f->green_size,        f->blue_position,  f->blue_size};
+            info.framebuffer = {HostPhys{f->address}, f->pitch,         f->width,    f->height,
+                                f->bits_per_pixel,    f->red_position,  f->red_size, f->green_position,
+                                f->green_size,        f->blue_position, f->blue_size};
         break;
     }
     case 12:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// CPUID as the control OS sees it: the machine's own, without hardware virtualization, and with the leaves that name the monitor.
+// CPUID as the control OS sees it: the machine's own, without hardware virtualization, and with the leaves
+// that name the monitor.
 #pragma once
 
 #include "vmm/cpu/instructions.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The control OS's nested tables: all physical memory at its own address, but for what is the monitor's. The control OS reads
-// ones where the monitor lies; the area shared with root is read-only.
+// The control OS's nested tables: all physical memory at its own address, but for what is the monitor's. The
+// control OS reads ones where the monitor lies; the area shared with root is read-only.
 #pragma once
 
 #include "vmm/abi/abi.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The area that the monitor shares with root: host page first, the log ring behind it. Read-only for the control OS.
+// The area that the monitor shares with root: host page first, the log ring behind it. Read-only for the
+// control OS.
 #pragma once
 
 #include "vmm/abi/abi.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Who may call what: docs/ABI.md. Any process of the control OS can execute the instruction, so every argument is checked here or in
-// the call itself, and nothing changes before all checks have passed.
+// Who may call what: docs/ABI.md. Any process of the control OS can execute the instruction, so every
+// argument is checked here or in the call itself, and nothing changes before all checks have passed.
 #include "vmm/control/hypercalls.hpp"
 
 #include "vmm/control/host_page.hpp"
@@ -73,8 +73,8 @@ CallResult dispatch(PerCpu& cpu, const Arguments& in) {
 
 bool hypercall(PerCpu& cpu) {
     auto& r = cpu.control.r;
-    const CallResult result =
-        dispatch(cpu, {r[abi::rax], r[abi::rdi], {r[abi::rsi], r[abi::rdx]}, r[abi::rcx], r[abi::r8], r[abi::r9]});
+    const CallResult result = dispatch(
+        cpu, {r[abi::rax], r[abi::rdi], {r[abi::rsi], r[abi::rdx]}, r[abi::rcx], r[abi::r8], r[abi::r9]});
     if (result.repeat)
         return false;
     r[abi::rax] = static_cast<std::uint64_t>(result.status);

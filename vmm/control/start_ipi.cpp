@@ -24,7 +24,8 @@ bool addressed(const PerCpu& sender, const PerCpu& cpu, const apic::Command& com
     case apic::Shorthand::None:
         break;
     }
-    // INIT and start-up IPIs to logical destinations are legal, but nobody starts CPUs so: no CPU has a logical ID yet.
+    // INIT and start-up IPIs to logical destinations are legal, but nobody starts CPUs so: no CPU has a
+    // logical ID yet.
     const std::uint32_t broadcast = apic::x2apic_mode() ? 0xffffffff : 0xff;
     return !command.logical() && (command.destination == cpu.apic_id || command.destination == broadcast);
 }
@@ -49,7 +50,8 @@ bool act_out_start_ipi(const PerCpu& sender, const apic::Command& command) {
             continue;
         if (state_of(cpu) == StartState::Running) {
             if (init && !command.level_deassert())
-                log::warning("INIT for CPU ", cpu.index, ", which runs, is ignored: CPUs cannot be restarted");
+                log::warning("INIT for CPU ", cpu.index,
+                             ", which runs, is ignored: CPUs cannot be restarted");
             continue;
         }
         if (!start_up)

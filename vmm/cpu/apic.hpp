@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The physical local APIC, as far as the monitor uses it: to start CPUs before the control OS owns it. AMD APM 2, chapter 16;
-// Intel SDM 3, chapter 11.
+// The physical local APIC, as far as the monitor uses it: to start CPUs before the control OS owns it. AMD
+// APM 2, chapter 16; Intel SDM 3, chapter 11.
 #pragma once
 
 #include "vmm/abi/types.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The seam between the monitor and the two kinds of hardware virtualization. svm/ and vmx/ each provide one Backend; it is chosen once,
-// at boot, and nothing outside the two folders knows which.
+// The seam between the monitor and the two kinds of hardware virtualization. svm/ and vmx/ each provide one
+// Backend; it is chosen once, at boot, and nothing outside the two folders knows which.
 #pragma once
 
 #include "vmm/abi/abi.hpp"
@@ -13,7 +13,7 @@ struct Vcpu;
 
 /// How a CPU begins to run the control OS.
 struct ControlStart {
-    bool start_up_ipi = false;    ///< real mode at vector << 12; else 64-bit Linux entry
+    bool start_up_ipi = false; ///< real mode at vector << 12; else 64-bit Linux entry
     std::uint8_t vector = 0;
     std::uint64_t rip = 0, rsi = 0, cr3 = 0, gdt_base = 0;
 };

@@ -27,8 +27,9 @@ struct ExceptionFrame {
 void load_exception_table() {
     for (unsigned vector = 0; vector < 32; ++vector) {
         const auto entry = reinterpret_cast<std::uint64_t>(exception_stubs) + vector * stub_bytes;
-        idt[vector] = {static_cast<std::uint16_t>(entry), 0x08, 0x8e00, static_cast<std::uint16_t>(entry >> 16),
-                       static_cast<std::uint32_t>(entry >> 32), 0};
+        idt[vector] = {
+            static_cast<std::uint16_t>(entry),       0x08, 0x8e00, static_cast<std::uint16_t>(entry >> 16),
+            static_cast<std::uint32_t>(entry >> 32), 0};
     }
     struct [[gnu::packed]] {
         std::uint16_t limit;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// FPU, SSE, AVX and further extended state, by XSAVE where the CPU has it, else by FXSAVE (AMD APM 2, section 11.5; Intel SDM
-// 1, chapter 13). The monitor itself uses none of it.
+// FPU, SSE, AVX and further extended state, by XSAVE where the CPU has it, else by FXSAVE (AMD APM 2,
+// section 11.5; Intel SDM 1, chapter 13). The monitor itself uses none of it.
 #pragma once
 
 #include "vmm/cpu/instructions.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// One inline function for each privileged or unusual instruction the monitor executes. AMD APM 3, Intel SDM 2.
+// One inline function for each privileged or unusual instruction the monitor executes. AMD APM 3, Intel
+// SDM 2.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,9 @@ inline void write_xcr0(std::uint64_t value) {
         asm volatile("mov %%" #name ", %0" : "=r"(value));                                                   \
         return value;                                                                                        \
     }                                                                                                        \
-    inline void write_##name(std::uint64_t value) { asm volatile("mov %0, %%" #name ::"r"(value) : "memory"); }
+    inline void write_##name(std::uint64_t value) {                                                          \
+        asm volatile("mov %0, %%" #name ::"r"(value) : "memory");                                            \
+    }
 ESCALUS_CONTROL_REGISTER(cr0)
 ESCALUS_CONTROL_REGISTER(cr2)
 ESCALUS_CONTROL_REGISTER(cr3)
@@ -98,8 +101,9 @@ inline constexpr std::uint64_t pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32,
                                nw = 1 << 29, cd = 1 << 30, pg = 1ull << 31;
 }
 namespace cr4 {
-inline constexpr std::uint64_t pse = 1 << 4, pae = 1 << 5, pge = 1 << 7, osfxsr = 1 << 9, osxmmexcpt = 1 << 10,
-                               la57 = 1 << 12, vmxe = 1 << 13, fsgsbase = 1 << 16, osxsave = 1 << 18, pke = 1 << 22;
+inline constexpr std::uint64_t pse = 1 << 4, pae = 1 << 5, pge = 1 << 7, osfxsr = 1 << 9,
+                               osxmmexcpt = 1 << 10, la57 = 1 << 12, vmxe = 1 << 13, fsgsbase = 1 << 16,
+                               osxsave = 1 << 18, pke = 1 << 22;
 }
 namespace rflags {
 inline constexpr std::uint64_t fixed = 2, tf = 1 << 8, interrupt = 1 << 9, rf = 1 << 16, vm = 1 << 17;

@@ -24,7 +24,8 @@ abi::LogRing* current_ring() {
 }
 
 void serial_put(std::uint16_t base, char c) {
-    // Bounded: a port without a UART reads as all ones, one with a stuck transmitter must not stop the monitor.
+    // Bounded: a port without a UART reads as all ones, one with a stuck transmitter must not stop the
+    // monitor.
     for (unsigned i = 0; i < 100'000 && (in8(base + 5) & 0x20) == 0; ++i)
         pause();
     out8(base, static_cast<std::uint8_t>(c));
@@ -43,7 +44,8 @@ void serial_start(std::uint16_t base) {
 void vga_put(char c) {
     auto* screen = reinterpret_cast<volatile std::uint16_t*>(0xb8000ull);
     if (c != '\n') {
-        screen[vga_row * 80 + vga_column] = static_cast<std::uint16_t>(0x0700 | static_cast<unsigned char>(c));
+        screen[vga_row * 80 + vga_column] =
+            static_cast<std::uint16_t>(0x0700 | static_cast<unsigned char>(c));
         if (++vga_column < 80)
             return;
     }
@@ -88,7 +90,8 @@ bool log::begin(LogLevel level) {
     if (level > level_limit)
         return false;
     lock.lock();
-    static constexpr const char* marks[] = {"escalus: error: ", "escalus: warning: ", "escalus: ", "escalus: debug: "};
+    static constexpr const char* marks[] = {
+        "escalus: error: ", "escalus: warning: ", "escalus: ", "escalus: debug: "};
     put(marks[static_cast<unsigned>(level)]);
     return true;
 }

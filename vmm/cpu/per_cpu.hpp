@@ -10,8 +10,8 @@ namespace escalus::vmm {
 
 inline constexpr unsigned cpus_max = 256;
 
-/// General registers in the order of instruction encodings (abi::GprIndex). Back ends whose hardware keeps RAX or RSP elsewhere
-/// leave those places unused while the guest runs.
+/// General registers in the order of instruction encodings (abi::GprIndex). Back ends whose hardware keeps
+/// RAX or RSP elsewhere leave those places unused while the guest runs.
 struct Gprs {
     std::uint64_t r[16];
 };
@@ -29,14 +29,15 @@ struct FpuArea; // cpu/fpu.hpp
 struct PerCpu {
     unsigned index = 0;
     std::uint32_t apic_id = 0;
-    StartState state = StartState::Offline;    // atomically accessed
-    std::uint32_t start_vector = no_vector;    // atomically accessed
-    Gprs control{};                            ///< the control OS's registers while the monitor runs
-    FpuArea* control_fpu = nullptr;            ///< its FPU state while a guest runs
+    StartState state = StartState::Offline; // atomically accessed
+    std::uint32_t start_vector = no_vector; // atomically accessed
+    Gprs control{};                         ///< the control OS's registers while the monitor runs
+    FpuArea* control_fpu = nullptr;         ///< its FPU state while a guest runs
     std::uint64_t control_dr[4] = {};
     std::uint64_t control_tsc_aux = 0;
     std::uint64_t control_xcr0 = 0;
-    // Address-space identifiers of this CPU are handed out in turn; when they run out a new generation begins with a flush.
+    // Address-space identifiers of this CPU are handed out in turn; when they run out a new generation begins
+    // with a flush.
     std::uint32_t next_asid = 0;
     std::uint64_t asid_generation = 1;
     /// The back end's own part (svm/svm.hpp, vmx/vmx.hpp).
@@ -44,7 +45,9 @@ struct PerCpu {
     alignas(16) unsigned char stack[16384] = {};
 
     static constexpr std::uint32_t no_vector = 0xffffffff;
-    [[nodiscard]] std::uint64_t* stack_top() { return reinterpret_cast<std::uint64_t*>(stack + sizeof stack); }
+    [[nodiscard]] std::uint64_t* stack_top() {
+        return reinterpret_cast<std::uint64_t*>(stack + sizeof stack);
+    }
 };
 
 /// All CPUs that are in root mode; index 0 is the boot CPU.

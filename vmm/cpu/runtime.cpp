@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a freestanding C++ compiler may call: memory functions (C17 7.24) and pure-virtual and static-init support.
+// What a freestanding C++ compiler may call: memory functions (C17 7.24) and pure-virtual and static-init
+// support.
 #include <cstddef>
 #include <cstdint>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A lock for the monitor's rare shared structures. The monitor runs with interrupts off, so a holder is never preempted
-// and the wait is as short as the critical section. The hot path (VcpuRun) takes none.
+// A lock for the monitor's rare shared structures. The monitor runs with interrupts off, so a holder is never
+// preempted and the wait is as short as the critical section. The hot path (VcpuRun) takes none.
 #pragma once
 
 #include "vmm/cpu/instructions.hpp"

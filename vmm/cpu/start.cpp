@@ -40,7 +40,8 @@ bool arrived(const PerCpu& cpu) {
 
 bool start_one(PerCpu& cpu) {
     *(cpu.stack_top() - 2) = reinterpret_cast<std::uint64_t>(&cpu);
-    __atomic_store_n(&trampoline_stack, reinterpret_cast<std::uint64_t>(cpu.stack_top() - 2), __ATOMIC_RELEASE);
+    __atomic_store_n(&trampoline_stack, reinterpret_cast<std::uint64_t>(cpu.stack_top() - 2),
+                     __ATOMIC_RELEASE);
     const auto send = [&](apic::Delivery delivery, std::uint32_t vector) {
         apic::send({static_cast<std::uint32_t>(delivery) << 8 | assert_level | vector, cpu.apic_id});
     };

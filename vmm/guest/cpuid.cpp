@@ -11,9 +11,10 @@ bool precedes(const abi::CpuidEntry& entry, std::uint32_t function, std::uint32_
     return entry.function != function ? entry.function < function : !entry.any_index && entry.index < index;
 }
 
-// The page belongs to the device model, which may change it at any moment: each field is used as it is read, and nothing
-// but the answer depends on it.
-const abi::CpuidEntry* find(const abi::CpuidPage& page, std::uint32_t function, std::uint32_t index, unsigned vcpu) {
+// The page belongs to the device model, which may change it at any moment: each field is used as it is read,
+// and nothing but the answer depends on it.
+const abi::CpuidEntry* find(const abi::CpuidPage& page, std::uint32_t function, std::uint32_t index,
+                            unsigned vcpu) {
     const std::uint32_t told = __atomic_load_n(&page.count, __ATOMIC_RELAXED);
     const std::uint32_t count = told < abi::cpuid_entries_max ? told : abi::cpuid_entries_max;
     std::uint32_t low = 0, high = count;
@@ -36,7 +37,8 @@ const abi::CpuidEntry* find(const abi::CpuidPage& page, std::uint32_t function, 
 
 } // namespace
 
-CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index, std::uint64_t guest_cr4) {
+CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index,
+                        std::uint64_t guest_cr4) {
     const abi::CpuidEntry* entry = find(vcpu.vm->cpuid_page(), function, index, vcpu.index);
     if (entry == nullptr)
         return {};

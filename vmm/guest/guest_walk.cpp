@@ -41,8 +41,8 @@ std::uint64_t to_guest_physical(const PagingState& state, std::uint64_t linear) 
         const void* memory = guest_memory(state, table + index * (wide ? 8 : 4));
         if (memory == nullptr)
             return none;
-        const std::uint64_t entry = wide ? *static_cast<const std::uint64_t*>(memory)
-                                         : *static_cast<const std::uint32_t*>(memory);
+        const std::uint64_t entry =
+            wide ? *static_cast<const std::uint64_t*>(memory) : *static_cast<const std::uint32_t*>(memory);
         if ((entry & 1) == 0)
             return none;
         const auto within = (1ull << shift) - 1;

@@ -14,8 +14,8 @@ struct PagingState {
     const NestedTables* nested; ///< null: guest-physical is host-physical (control OS)
 };
 
-/// Reads up to `bytes` at `linear` and returns how many could be read: fewer when a page is not mapped. Rights are not checked: the
-/// CPU has just executed what is there.
+/// Reads up to `bytes` at `linear` and returns how many could be read: fewer when a page is not mapped.
+/// Rights are not checked: the CPU has just executed what is there.
 unsigned read_guest_linear(const PagingState& state, GuestLinear linear, std::uint8_t* to, unsigned bytes);
 
 } // namespace escalus::vmm

@@ -30,7 +30,8 @@ constexpr bool is_rex(std::uint8_t byte) {
 
 } // namespace
 
-unsigned instruction_length(const std::uint8_t* bytes, unsigned available, bool long_mode, unsigned opcode_bytes) {
+unsigned instruction_length(const std::uint8_t* bytes, unsigned available, bool long_mode,
+                            unsigned opcode_bytes) {
     for (unsigned i = 0; i < available; ++i)
         if (!is_legacy_prefix(bytes[i]) && !(long_mode && is_rex(bytes[i])))
             return i + opcode_bytes;
@@ -40,7 +41,8 @@ unsigned instruction_length(const std::uint8_t* bytes, unsigned available, bool 
 Store decode_store(const std::uint8_t* bytes, unsigned available, const std::uint64_t (&gpr)[16]) {
     unsigned at = 0;
     std::uint8_t rex = 0;
-    // Only prefixes that leave a 32-bit store a 32-bit store: segments, address size (the address is known already).
+    // Only prefixes that leave a 32-bit store a 32-bit store: segments, address size (the address is known
+    // already).
     while (at < available && is_legacy_prefix(bytes[at]) && bytes[at] != 0x66 && bytes[at] < 0xf0)
         ++at;
     if (at < available && is_rex(bytes[at]))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The little instruction decoding the monitor needs: the length of an instruction it intercepts, on CPUs without next-RIP
-// save, and stores to the local APIC while CPUs are being started. Pure. AMD APM 3, section 1.2.
+// The little instruction decoding the monitor needs: the length of an instruction it intercepts, on CPUs
+// without next-RIP save, and stores to the local APIC while CPUs are being started. Pure. AMD APM 3,
+// section 1.2.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@ namespace escalus::vmm {
 
 inline constexpr unsigned instruction_bytes_max = 15;
 
-/// Length of the instruction with its prefixes, given that its opcode is `opcode_bytes` long and has no operand bytes. 0
-/// when prefixes fill all of `available`.
+/// Length of the instruction with its prefixes, given that its opcode is `opcode_bytes` long and has no
+/// operand bytes. 0 when prefixes fill all of `available`.
 [[nodiscard]] unsigned instruction_length(const std::uint8_t* bytes, unsigned available, bool long_mode,
                                           unsigned opcode_bytes);
 
@@ -18,8 +19,9 @@ struct Store {
     unsigned length = 0; ///< 0: not a store that is understood
     std::uint32_t value = 0;
 };
-/// Decodes MOV r/m32, r32; MOV r/m32, imm32; XCHG r/m32, r32 in 64-bit mode: what compilers make of a write to a device
-/// register.
-[[nodiscard]] Store decode_store(const std::uint8_t* bytes, unsigned available, const std::uint64_t (&gpr)[16]);
+/// Decodes MOV r/m32, r32; MOV r/m32, imm32; XCHG r/m32, r32 in 64-bit mode: what compilers make of a write
+/// to a device register.
+[[nodiscard]] Store decode_store(const std::uint8_t* bytes, unsigned available,
+                                 const std::uint64_t (&gpr)[16]);
 
 } // namespace escalus::vmm

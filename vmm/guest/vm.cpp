@@ -66,7 +66,8 @@ bool build(Vm& vm, std::uint64_t bytes, std::uint64_t vcpus) {
     std::memset(reinterpret_cast<void*>(vm.area.address), 0, abi::vm_area_bytes(vcpus));
     if (!take_from_pool(bytes, vm.extents, vm.extent_count, abi::extents_max))
         return false;
-    // A table for each 2 MiB, as when all of it is mapped by small pages, and some for holes and scattered devices.
+    // A table for each 2 MiB, as when all of it is mapped by small pages, and some for holes and scattered
+    // devices.
     if (!vm.tables.start(*backend->nested_format(), bytes / large_page_size + 64))
         return false;
     for (; vm.vcpu_count < vcpus; ++vm.vcpu_count)
@@ -157,7 +158,8 @@ CallResult destroy_vm(Vm& vm) {
 }
 
 abi::Key make_key() {
-    // RDRAND where there is one (AMD APM 3; it may fail now and then), always stirred with the time stamp counter.
+    // RDRAND where there is one (AMD APM 3; it may fail now and then), always stirred with the time stamp
+    // counter.
     static constinit std::uint64_t state = 0x9e3779b97f4a7c15;
     const bool has_rdrand = (cpuid(1).ecx & 1u << 30) != 0;
     auto word = [&] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Guests: a Vm owns memory of the pool, nested page tables and vCPUs. Slots and objects are in private memory; what a device model
-// may see and change is in the VM's shared area (vmm/abi/abi.hpp).
+// Guests: a Vm owns memory of the pool, nested page tables and vCPUs. Slots and objects are in private
+// memory; what a device model may see and change is in the VM's shared area (vmm/abi/abi.hpp).
 #pragma once
 
 #include "vmm/abi/abi.hpp"
@@ -24,10 +24,11 @@ struct Vcpu {
     std::uint64_t xcr0 = 1;
     std::uint64_t tsc_aux = 0;
     std::uint64_t dr[4] = {};
-    bool dr_live = false;     ///< the guest used its debug registers since it was last entered: they are in the CPU
-    abi::Event event{};       ///< waits for injection at the next entry
+    bool dr_live =
+        false;          ///< the guest used its debug registers since it was last entered: they are in the CPU
+    abi::Event event{}; ///< waits for injection at the next entry
 
-    bool nmi_blocked = false; ///< from the injection of an NMI to the end of its IRET
+    bool nmi_blocked = false;   ///< from the injection of an NMI to the end of its IRET
     std::uint64_t iret_rip = 0; ///< where the IRET that will unblock NMIs was seen to begin; 0: not yet
 
     // Where its TLB entries are.
@@ -84,6 +85,7 @@ CallResult fetch_vcpu_state(Vm& vm, std::uint64_t index);
 abi::Key make_key();
 
 /// CPUID as a guest sees it (guest/cpuid.cpp).
-CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index, std::uint64_t guest_cr4);
+CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index,
+                        std::uint64_t guest_cr4);
 
 } // namespace escalus::vmm

@@ -7,8 +7,8 @@ namespace escalus::vmm {
 
 namespace {
 
-/// Keeps all vCPUs of a VM out of guest mode while it lives. Closed (false) when one is in guest mode, or the VM is gone:
-/// a destroyed slot's gate stays at -1, so what is read after entering it is alive.
+/// Keeps all vCPUs of a VM out of guest mode while it lives. Closed (false) when one is in guest mode, or the
+/// VM is gone: a destroyed slot's gate stays at -1, so what is read after entering it is alive.
 class ExclusiveGate {
   public:
     explicit ExclusiveGate(Vm& vm) : vm_{vm} {
@@ -34,7 +34,8 @@ class SharedGate {
     explicit SharedGate(Vm& vm) : vm_{vm} {
         auto seen = __atomic_load_n(&vm.gate, __ATOMIC_RELAXED);
         while (seen >= 0 && !open_)
-            open_ = __atomic_compare_exchange_n(&vm.gate, &seen, seen + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+            open_ = __atomic_compare_exchange_n(&vm.gate, &seen, seen + 1, false, __ATOMIC_ACQUIRE,
+                                                __ATOMIC_RELAXED);
     }
     ~SharedGate() {
         if (open_)
@@ -50,13 +51,15 @@ class SharedGate {
 };
 
 bool is_guest_range(std::uint64_t gpa, std::uint64_t bytes) {
-    return ((gpa | bytes) & page_mask) == 0 && bytes != 0 && gpa < abi::gpa_limit && bytes <= abi::gpa_limit - gpa;
+    return ((gpa | bytes) & page_mask) == 0 && bytes != 0 && gpa < abi::gpa_limit &&
+           bytes <= abi::gpa_limit - gpa;
 }
 
 bool owns(const Vm& vm, HostPhys host, std::uint64_t bytes) {
     for (std::uint32_t i = 0; i < vm.extent_count; ++i) {
         const abi::Extent& e = vm.extents[i];
-        if (raw(host) >= e.address && raw(host) - e.address < e.bytes && bytes <= e.bytes - (raw(host) - e.address))
+        if (raw(host) >= e.address && raw(host) - e.address < e.bytes &&
+            bytes <= e.bytes - (raw(host) - e.address))
             return true;
     }
     return false;
@@ -82,7 +85,8 @@ CallResult map_memory(Vm& vm, std::uint64_t gpa_and_flags, HostPhys host, std::u
     if (vm.scrubbed_bytes != vm.memory_bytes)
         return {.status = abi::Status::NotReady};
     flush_translations(vm);
-    return {.status = vm.tables.map(GuestPhys{gpa}, host, bytes, flags) ? abi::Status::Ok : abi::Status::NoMemory};
+    return {.status =
+                vm.tables.map(GuestPhys{gpa}, host, bytes, flags) ? abi::Status::Ok : abi::Status::NoMemory};
 }
 
 CallResult unmap_memory(Vm& vm, GuestPhys gpa, std::uint64_t bytes) {

@@ -94,8 +94,9 @@ std::uint64_t* NestedTables::table_of(std::uint64_t& entry, unsigned level) {
 
 std::uint64_t NestedTables::tables_needed(std::uint64_t gpa, std::uint64_t host, std::uint64_t bytes) const {
     const bool congruent = (gpa - host) % level_bytes(1) == 0;
-    const auto small = congruent ? (gpa % level_bytes(1) != 0 ? 1u : 0u) + ((gpa + bytes) % level_bytes(1) != 0 ? 1u : 0u)
-                                 : units(gpa, bytes, level_bytes(1));
+    const auto small =
+        congruent ? (gpa % level_bytes(1) != 0 ? 1u : 0u) + ((gpa + bytes) % level_bytes(1) != 0 ? 1u : 0u)
+                  : units(gpa, bytes, level_bytes(1));
     return small + units(gpa, bytes, level_bytes(2)) + units(gpa, bytes, level_bytes(3));
 }
 
@@ -108,8 +109,8 @@ bool NestedTables::map(GuestPhys gpa, HostPhys host, std::uint64_t bytes, std::u
         for (unsigned level = top_level;; --level) {
             auto& entry = table[index_of(from, level)];
             const auto size = level_bytes(level);
-            const bool fits = level == 0 || ((level == 1 || (level == 2 && format_->pages_1g)) && bytes >= size &&
-                                             (from | to) % size == 0);
+            const bool fits = level == 0 || ((level == 1 || (level == 2 && format_->pages_1g)) &&
+                                             bytes >= size && (from | to) % size == 0);
             if (fits) {
                 clear(entry, level);
                 entry = to | leaf_bits(flags, level);

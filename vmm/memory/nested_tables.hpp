@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Nested page tables: guest-physical to host-physical, four levels, pages of 4 KiB, 2 MiB and 1 GiB. One class serves NPT (AMD
-// APM 2, section 15.25) and EPT (Intel SDM 3C, section 29.3): they differ in the bits of an entry only.
+// Nested page tables: guest-physical to host-physical, four levels, pages of 4 KiB, 2 MiB and 1 GiB. One
+// class serves NPT (AMD APM 2, section 15.25) and EPT (Intel SDM 3C, section 29.3): they differ in the bits
+// of an entry only.
 #pragma once
 
 #include "vmm/abi/abi.hpp"
@@ -13,9 +14,10 @@ namespace escalus::vmm {
 struct NestedFormat {
     std::uint64_t present; ///< an entry with none of these is not there
     std::uint64_t table;   ///< entry that points to a table
-    std::uint64_t read, write, execute, no_execute; ///< leaf rights; no_execute is set where execute is not wanted
-    std::uint64_t leaf;    ///< always set in leaves (memory type)
-    std::uint64_t large;   ///< leaf above the lowest level
+    std::uint64_t read, write, execute,
+        no_execute;      ///< leaf rights; no_execute is set where execute is not wanted
+    std::uint64_t leaf;  ///< always set in leaves (memory type)
+    std::uint64_t large; ///< leaf above the lowest level
     std::uint64_t dirty;
     bool pages_1g;
 };
@@ -31,8 +33,9 @@ class NestedTables {
     bool start(const NestedFormat& format, std::uint64_t budget);
     void release();
 
-    /// Maps [gpa, gpa + bytes) to host memory from `host`; flags are abi::MapFlags. All values are page multiples. Existing
-    /// mappings are replaced. False, with nothing changed, when the budget might not suffice.
+    /// Maps [gpa, gpa + bytes) to host memory from `host`; flags are abi::MapFlags. All values are page
+    /// multiples. Existing mappings are replaced. False, with nothing changed, when the budget might not
+    /// suffice.
     bool map(GuestPhys gpa, HostPhys host, std::uint64_t bytes, std::uint64_t flags);
     /// Unmapping may have to split a large page, so it can fail like map().
     bool unmap(GuestPhys gpa, std::uint64_t bytes);
@@ -42,14 +45,16 @@ class NestedTables {
     [[nodiscard]] HostPhys translate(GuestPhys gpa) const;
     [[nodiscard]] bool permits(GuestPhys gpa, bool write, bool fetch) const;
 
-    /// Sets bit n of `bitmap` when page n of the range was written since the last call, and forgets it. Large pages in the range
-    /// are split, so that later answers are exact to 4 KiB. False when the budget did not suffice for that.
+    /// Sets bit n of `bitmap` when page n of the range was written since the last call, and forgets it. Large
+    /// pages in the range are split, so that later answers are exact to 4 KiB. False when the budget did not
+    /// suffice for that.
     bool harvest_dirty(GuestPhys gpa, std::uint64_t pages, std::uint64_t* bitmap);
 
     [[nodiscard]] HostPhys root() const { return root_; }
 
   private:
-    [[nodiscard]] std::uint64_t tables_needed(std::uint64_t gpa, std::uint64_t host, std::uint64_t bytes) const;
+    [[nodiscard]] std::uint64_t tables_needed(std::uint64_t gpa, std::uint64_t host,
+                                              std::uint64_t bytes) const;
     [[nodiscard]] std::uint64_t* entry_at(std::uint64_t gpa, unsigned level);
     [[nodiscard]] std::uint64_t* table_of(std::uint64_t& entry, unsigned level);
     [[nodiscard]] std::uint64_t leaf_bits(std::uint64_t flags, unsigned level) const;

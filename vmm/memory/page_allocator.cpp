@@ -12,7 +12,7 @@ constinit SpinLock lock;
 constinit HostPhys start{};
 constinit std::uint64_t page_count = 0;
 constinit std::uint64_t used = 0;
-constinit std::uint64_t hint = 0; // no free page below it
+constinit std::uint64_t hint = 0;        // no free page below it
 constinit std::uint8_t* taken = nullptr; // one byte a page: simple, and small beside what it manages
 } // namespace
 

@@ -24,7 +24,8 @@ T* allocate_object() {
 template <typename T>
 void free_object(T* object) {
     if (object != nullptr)
-        free_pages(HostPhys{reinterpret_cast<std::uint64_t>(object)}, (sizeof(T) + page_size - 1) / page_size);
+        free_pages(HostPhys{reinterpret_cast<std::uint64_t>(object)},
+                   (sizeof(T) + page_size - 1) / page_size);
 }
 
 } // namespace escalus::vmm

@@ -46,7 +46,8 @@ void start_pool(const MemoryLayout& layout) {
     available = total;
 }
 
-bool take_from_pool(std::uint64_t bytes, abi::Extent* extents, std::uint32_t& count, std::uint32_t extents_max) {
+bool take_from_pool(std::uint64_t bytes, abi::Extent* extents, std::uint32_t& count,
+                    std::uint32_t extents_max) {
     const LockGuard guard{lock};
     count = 0;
     if (bytes > available)

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The control OS: how it is entered first, and the few exits it has.
-#include "vmm/svm/svm.hpp"
-
 #include "vmm/control/control_cpuid.hpp"
 #include "vmm/control/control_memory.hpp"
 #include "vmm/control/hypercalls.hpp"
@@ -10,6 +8,7 @@
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/instruction.hpp"
 #include "vmm/memory/page_allocator.hpp"
+#include "vmm/svm/svm.hpp"
 
 #include <initializer_list>
 
@@ -144,7 +143,8 @@ void msr_exit(PerCpu& cpu, Vmcb& vmcb) {
 }
 
 void vmmcall_exit(PerCpu& cpu, Vmcb& vmcb) {
-    // An interrupt that is due ends guest mode at once, so with interrupts off the call could not come to an end.
+    // An interrupt that is due ends guest mode at once, so with interrupts off the call could not come to an
+    // end.
     constexpr unsigned vmmcall_bytes = 3;
     cpu.control.r[abi::rax] = vmcb.save.rax;
     if ((vmcb.save.rflags & rflags::interrupt) == 0)
@@ -196,10 +196,10 @@ void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
 
 [[noreturn]] void end_of_control_os(const PerCpu& cpu, const Vmcb& vmcb, const char* what) {
     const VmcbSave& s = vmcb.save;
-    panic("CPU ", cpu.index, ": the control OS ", what, ": exit code ", hex(vmcb.control.exit_code), ", info ",
-          hex(vmcb.control.exit_info1), " ", hex(vmcb.control.exit_info2), ", rip ", hex(s.rip), ", rsp ",
-          hex(s.rsp), ", cr0 ", hex(s.cr0), ", cr2 ", hex(s.cr2), ", cr3 ", hex(s.cr3), ", cr4 ", hex(s.cr4),
-          ", efer ", hex(s.efer));
+    panic("CPU ", cpu.index, ": the control OS ", what, ": exit code ", hex(vmcb.control.exit_code),
+          ", info ", hex(vmcb.control.exit_info1), " ", hex(vmcb.control.exit_info2), ", rip ", hex(s.rip),
+          ", rsp ", hex(s.rsp), ", cr0 ", hex(s.cr0), ", cr2 ", hex(s.cr2), ", cr3 ", hex(s.cr3), ", cr4 ",
+          hex(s.cr4), ", efer ", hex(s.efer));
 }
 
 // APM 2, section 8.2.9: a shutdown makes the platform reset the machine; so does this.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What each exit of a guest does. One table, every exit code of APM 2, appendix C; those that should not come end the guest.
+// What each exit of a guest does. One table, every exit code of APM 2, appendix C; those that should not come
+// end the guest.
 #include "vmm/svm/guest_exits.hpp"
 
 #include "vmm/cpu/log.hpp"
@@ -54,8 +55,8 @@ Action protection_fault(const Exit& exit) {
     return Action::Resume;
 }
 
-// A fault whose delivery faults again without end never leaves guest mode unless the first one exits (CVE-2015-5307,
-// CVE-2015-8104). It is given back at once; host interrupts get their turn in between.
+// A fault whose delivery faults again without end never leaves guest mode unless the first one exits
+// (CVE-2015-5307, CVE-2015-8104). It is given back at once; host interrupts get their turn in between.
 Action reflect_debug(const Exit& exit) {
     inject_exception(exit.vmcb, vector_db);
     return Action::Resume;
@@ -264,7 +265,8 @@ Action nested_fault(const Exit& exit) {
 Action invalid_state(const Exit& exit) {
     const char* violation = find_violation(exit.vmcb, features.physical_bits);
     return exit.fail(abi::ExitReason::EntryFailed,
-                     violation != nullptr ? violation : "VMRUN refused the state for a reason that is not known");
+                     violation != nullptr ? violation
+                                          : "VMRUN refused the state for a reason that is not known");
 }
 
 Action unexpected(const Exit& exit) {
@@ -299,9 +301,9 @@ struct HandlerTable {
         at(ExitCode::Ioio) = port_access;
         at(ExitCode::Msr) = msr_access;
         at(ExitCode::Shutdown) = shutdown;
-        for (const auto code : {ExitCode::Invlpga, ExitCode::Vmrun, ExitCode::Vmmcall, ExitCode::Vmload, ExitCode::Vmsave,
-                                ExitCode::Stgi, ExitCode::Clgi, ExitCode::Skinit, ExitCode::Monitor, ExitCode::Mwait,
-                                ExitCode::MwaitArmed, ExitCode::Rdpru})
+        for (const auto code : {ExitCode::Invlpga, ExitCode::Vmrun, ExitCode::Vmmcall, ExitCode::Vmload,
+                                ExitCode::Vmsave, ExitCode::Stgi, ExitCode::Clgi, ExitCode::Skinit,
+                                ExitCode::Monitor, ExitCode::Mwait, ExitCode::MwaitArmed, ExitCode::Rdpru})
             at(code) = undefined; // instructions that the guest's CPUID does not offer
         at(ExitCode::Xsetbv) = xsetbv;
     }

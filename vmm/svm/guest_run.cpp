@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Entering and leaving a guest.
-#include "vmm/svm/guest_exits.hpp"
-
 #include "vmm/memory/page_allocator.hpp"
+#include "vmm/svm/guest_exits.hpp"
 
 #include <initializer_list>
 
@@ -22,8 +21,8 @@ class WorldSwitch {
     WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu} {
         vmsave(*state_of(cpu).control);
         save_fpu(*cpu.control_fpu);
-        // The guest's state is loaded and saved with every component enabled: what it has not enabled yet must
-        // not be what another guest left there.
+        // The guest's state is loaded and saved with every component enabled: what it has not enabled yet
+        // must not be what another guest left there.
         if (fpu_components() != 0) {
             cpu.control_xcr0 = read_xcr0();
             switch_xcr0(cpu.control_xcr0, fpu_components());
@@ -121,7 +120,8 @@ void cancel_interrupt_window(Vmcb& vmcb) {
     vmcb.control.clean = 0;
 }
 
-/// NMIs are blocked from one's injection until its IRET is done: the IRET has been seen and execution has moved on.
+/// NMIs are blocked from one's injection until its IRET is done: the IRET has been seen and execution has
+/// moved on.
 bool nmi_can_enter(Vcpu& vcpu) {
     if (vcpu.nmi_blocked && vcpu.iret_rip != 0 && vmcb_of(vcpu).save.rip != vcpu.iret_rip) {
         vcpu.nmi_blocked = false;
@@ -135,8 +135,9 @@ void inject(Vcpu& vcpu) {
     if (!vcpu.event.valid)
         return;
     const abi::Event& e = vcpu.event;
-    vmcb.control.inject = event::valid | std::uint64_t{static_cast<std::uint8_t>(e.type)} << event::type_shift | e.vector |
-                          (e.has_error_code ? event::error_valid | std::uint64_t{e.error_code} << event::error_shift : 0);
+    vmcb.control.inject =
+        event::valid | std::uint64_t{static_cast<std::uint8_t>(e.type)} << event::type_shift | e.vector |
+        (e.has_error_code ? event::error_valid | std::uint64_t{e.error_code} << event::error_shift : 0);
     if (e.type == abi::EventType::Nmi) {
         vcpu.nmi_blocked = true;
         vcpu.iret_rip = 0;
@@ -146,8 +147,8 @@ void inject(Vcpu& vcpu) {
     vcpu.event.valid = 0;
 }
 
-/// An exit may have cut off the delivery of an event (EXITINTINFO, APM 2, section 15.7.3): it is delivered again. Software
-/// interrupts are not: RIP is on their instruction, which will be executed again.
+/// An exit may have cut off the delivery of an event (EXITINTINFO, APM 2, section 15.7.3): it is delivered
+/// again. Software interrupts are not: RIP is on their instruction, which will be executed again.
 void keep_interrupted_event(Vcpu& vcpu) {
     const auto info = vmcb_of(vcpu).control.exit_interrupt;
     if ((info & event::valid) == 0)
@@ -174,8 +175,9 @@ void leave_to_device_model(Vcpu& vcpu) {
     page.interruptible = (page.rflags & rflags::interrupt) != 0 && !shadow && !page.event.valid;
     page.nmi_blocked = !nmi_can_enter(vcpu);
     ++vcpu.statistics->exits_to_device_model;
-    ++vcpu.statistics->reason[page.exit_reason < static_cast<std::uint32_t>(abi::ExitReason::Count) ? page.exit_reason
-                                                                                                    : 0];
+    ++vcpu.statistics
+          ->reason[page.exit_reason < static_cast<std::uint32_t>(abi::ExitReason::Count) ? page.exit_reason
+                                                                                         : 0];
 }
 
 RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
@@ -218,8 +220,8 @@ void start_guest_maps() {
         guest_ports[i] = 0xff;
     guest_msrs->intercept_all();
     // These are the guest's while it runs: VMLOAD and VMSAVE switch them.
-    for (const auto index : {msr::star, msr::lstar, msr::cstar, msr::sfmask, msr::fs_base, msr::gs_base, msr::kernel_gs_base,
-                             msr::sysenter_cs, msr::sysenter_esp, msr::sysenter_eip})
+    for (const auto index : {msr::star, msr::lstar, msr::cstar, msr::sfmask, msr::fs_base, msr::gs_base,
+                             msr::kernel_gs_base, msr::sysenter_cs, msr::sysenter_esp, msr::sysenter_eip})
         guest_msrs->set(index, false, false);
 }
 
@@ -233,10 +235,10 @@ bool create_vcpu(Vcpu& vcpu) {
     c.exceptions = 1u << vector_db | 1u << vector_ac | 1u << vector_mc;
     namespace i1 = intercept1;
     namespace i2 = intercept2;
-    c.intercepts1 = i1::intr | i1::nmi | i1::init | i1::rdpmc | i1::cpuid | i1::rsm | i1::invd | i1::hlt | i1::invlpga |
-                    i1::ioio | i1::msr | i1::shutdown;
-    c.intercepts2 = i2::vmrun | i2::vmmcall | i2::vmload | i2::vmsave | i2::stgi | i2::clgi | i2::skinit | i2::wbinvd |
-                    i2::monitor | i2::mwait | i2::mwait_armed | i2::xsetbv | i2::rdpru;
+    c.intercepts1 = i1::intr | i1::nmi | i1::init | i1::rdpmc | i1::cpuid | i1::rsm | i1::invd | i1::hlt |
+                    i1::invlpga | i1::ioio | i1::msr | i1::shutdown;
+    c.intercepts2 = i2::vmrun | i2::vmmcall | i2::vmload | i2::vmsave | i2::stgi | i2::clgi | i2::skinit |
+                    i2::wbinvd | i2::monitor | i2::mwait | i2::mwait_armed | i2::xsetbv | i2::rdpru;
     c.iopm = reinterpret_cast<std::uint64_t>(guest_ports);
     c.msrpm = reinterpret_cast<std::uint64_t>(guest_msrs);
     c.interrupt_control = interrupt_control::masking;
@@ -276,7 +278,8 @@ RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
                 vmcb.control.clean = 0x1fff & ~(1u << 3); // V_TPR and V_IRQ may have changed
             keep_interrupted_event(vcpu);
             action = handle_guest_exit(vcpu);
-            // Unblocking by IRET is noticed at the next exit; somebody who waits for it should not wait longer.
+            // Unblocking by IRET is noticed at the next exit; somebody who waits for it should not wait
+            // longer.
             if (action == Action::Resume && vmcb.control.inject == 0 && vcpu.page->request_nmi_window != 0 &&
                 nmi_can_enter(vcpu))
                 break;

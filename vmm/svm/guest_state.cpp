@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The state of a vCPU between its VMCB and the page shared with the device model. Any value the device model writes is let
-// through to the VMCB, as VMRUN itself checks what could harm (APM 2, section 15.5.1), but for the few fields that belong to the
-// monitor.
+// The state of a vCPU between its VMCB and the page shared with the device model. Any value the device model
+// writes is let through to the VMCB, as VMRUN itself checks what could harm (APM 2, section 15.5.1), but for
+// the few fields that belong to the monitor.
 #include "vmm/svm/svm.hpp"
 
 #include <cstring>
@@ -10,8 +10,8 @@ namespace escalus::vmm::svm {
 
 namespace {
 
-abi::Segment VmcbSave::*const segments[abi::seg_count] = {&VmcbSave::es, &VmcbSave::cs,   &VmcbSave::ss,
-                                                          &VmcbSave::ds, &VmcbSave::fs,   &VmcbSave::gs,
+abi::Segment VmcbSave::*const segments[abi::seg_count] = {&VmcbSave::es,   &VmcbSave::cs, &VmcbSave::ss,
+                                                          &VmcbSave::ds,   &VmcbSave::fs, &VmcbSave::gs,
                                                           &VmcbSave::ldtr, &VmcbSave::tr};
 
 /// State components that may be enabled in XCR0; x87 always is.
@@ -105,9 +105,8 @@ void export_state(Vcpu& vcpu) {
     std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
     page.dr6 = s.dr6;
     page.dr7 = s.dr7;
-    page.msrs = {s.star,         s.lstar,        s.cstar,         s.sfmask, s.kernel_gs_base,
-                 s.sysenter_cs,  s.sysenter_esp, s.sysenter_eip,  s.pat,    vcpu.tsc_aux,
-                 vmcb.control.tsc_offset};
+    page.msrs = {s.star,         s.lstar,        s.cstar, s.sfmask,     s.kernel_gs_base,       s.sysenter_cs,
+                 s.sysenter_esp, s.sysenter_eip, s.pat,   vcpu.tsc_aux, vmcb.control.tsc_offset};
     page.valid = abi::group_all;
 }
 

@@ -66,8 +66,9 @@ void enable(PerCpu& cpu) {
         read_features();
         start_guest_maps();
         log::info("AMD-V: ", features.asids, " ASIDs", features.next_rip ? ", next RIP" : "",
-                  features.decode_assists ? ", decode assists" : "", features.flush_by_asid ? ", flush by ASID" : "",
-                  features.clean_bits ? ", clean bits" : "", npt_format.pages_1g ? ", 1 GiB pages" : "");
+                  features.decode_assists ? ", decode assists" : "",
+                  features.flush_by_asid ? ", flush by ASID" : "", features.clean_bits ? ", clean bits" : "",
+                  npt_format.pages_1g ? ", 1 GiB pages" : "");
     }
     auto* state = allocate_object<CpuState>();
     const HostPhys host_save = allocate_pages(1);
@@ -79,8 +80,8 @@ void enable(PerCpu& cpu) {
     cpu.backend = state;
     write_msr(msr::efer, read_msr(msr::efer) | efer::svme);
     write_msr(msr::vm_hsave_pa, raw(host_save));
-    // From here GIF is 0 whenever the monitor runs: interrupts, NMIs and INITs wait until the next VMRUN. IF is 1 so that with
-    // V_INTR_MASKING physical interrupts end guest mode (APM 2, section 15.21.1).
+    // From here GIF is 0 whenever the monitor runs: interrupts, NMIs and INITs wait until the next VMRUN. IF
+    // is 1 so that with V_INTR_MASKING physical interrupts end guest mode (APM 2, section 15.21.1).
     asm volatile("clgi; sti" ::: "memory");
 }
 
@@ -97,7 +98,8 @@ std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTabl
     const bool long_mode = (s.efer & efer::lma) != 0 && (s.cs.attributes & 1 << 9) != 0;
     std::uint8_t bytes[instruction_bytes_max];
     const GuestLinear linear{long_mode ? s.rip : (s.cs.base + s.rip) & 0xffff'ffff};
-    const unsigned got = read_guest_linear({s.cr0, s.cr3, s.cr4, s.efer, nested}, linear, bytes, sizeof bytes);
+    const unsigned got =
+        read_guest_linear({s.cr0, s.cr3, s.cr4, s.efer, nested}, linear, bytes, sizeof bytes);
     const unsigned length = instruction_length(bytes, got, long_mode, opcode_bytes);
     const auto next = s.rip + (length != 0 ? length : opcode_bytes);
     return long_mode ? next : next & 0xffff'ffff;

@@ -51,12 +51,13 @@ inline void inject_exception(Vmcb& vmcb, std::uint8_t vector) {
     vmcb.control.inject = event::valid | 3u << event::type_shift | vector;
 }
 inline void inject_exception(Vmcb& vmcb, std::uint8_t vector, std::uint32_t error_code) {
-    vmcb.control.inject =
-        event::valid | event::error_valid | 3u << event::type_shift | vector | std::uint64_t{error_code} << event::error_shift;
+    vmcb.control.inject = event::valid | event::error_valid | 3u << event::type_shift | vector |
+                          std::uint64_t{error_code} << event::error_shift;
 }
 inline constexpr std::uint8_t vector_db = 1, vector_ud = 6, vector_gp = 13, vector_ac = 17, vector_mc = 18;
 
-/// Address of the instruction after the one that exited, whose opcode is `opcode_bytes` long without operands.
+/// Address of the instruction after the one that exited, whose opcode is `opcode_bytes` long without
+/// operands.
 [[nodiscard]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested);
 /// Steps over the instruction, which also ends an interrupt shadow.
 inline void advance(Vmcb& vmcb, std::uint64_t rip) {

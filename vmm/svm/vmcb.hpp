@@ -21,14 +21,15 @@ struct VmcbControl {
     std::uint32_t asid;
     std::uint8_t tlb_control;
     std::uint8_t reserved2[3];
-    std::uint32_t interrupt_control;   ///< V_TPR 7:0, V_IRQ 8, V_INTR_PRIO 19:16, V_IGN_TPR 20, V_INTR_MASKING 24
+    std::uint32_t
+        interrupt_control; ///< V_TPR 7:0, V_IRQ 8, V_INTR_PRIO 19:16, V_IGN_TPR 20, V_INTR_MASKING 24
     std::uint32_t interrupt_vector;
     std::uint64_t interrupt_state; ///< INTERRUPT_SHADOW 0
     std::uint64_t exit_code, exit_info1, exit_info2;
-    std::uint64_t exit_interrupt;  ///< EXITINTINFO
-    std::uint64_t nested_control;  ///< NP_ENABLE 0
+    std::uint64_t exit_interrupt; ///< EXITINTINFO
+    std::uint64_t nested_control; ///< NP_ENABLE 0
     std::uint8_t reserved3[0xa8 - 0x98];
-    std::uint64_t inject;          ///< EVENTINJ
+    std::uint64_t inject; ///< EVENTINJ
     std::uint64_t nested_cr3;
     std::uint64_t lbr_control;
     std::uint32_t clean, reserved4;
@@ -50,7 +51,8 @@ struct VmcbSave {
     std::uint8_t reserved4[0x1d8 - 0x180];
     std::uint64_t rsp;
     std::uint8_t reserved5[0x1f8 - 0x1e0];
-    std::uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip, cr2;
+    std::uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip,
+        cr2;
     std::uint8_t reserved6[0x268 - 0x248];
     std::uint64_t pat;
     std::uint8_t reserved7[0xc00 - 0x270];
@@ -67,14 +69,14 @@ static_assert(sizeof(Vmcb) == page_size);
 
 namespace intercept1 { // offset 0x0c
 inline constexpr std::uint32_t intr = 1, nmi = 2, smi = 4, init = 8, vintr = 16, cr0_selective = 32,
-                               rdpmc = 1 << 15, cpuid = 1 << 18, rsm = 1 << 19, iret = 1 << 20, invd = 1 << 22,
-                               hlt = 1 << 24, invlpga = 1 << 26, ioio = 1 << 27, msr = 1 << 28,
-                               ferr_freeze = 1 << 30, shutdown = 1u << 31;
+                               rdpmc = 1 << 15, cpuid = 1 << 18, rsm = 1 << 19, iret = 1 << 20,
+                               invd = 1 << 22, hlt = 1 << 24, invlpga = 1 << 26, ioio = 1 << 27,
+                               msr = 1 << 28, ferr_freeze = 1 << 30, shutdown = 1u << 31;
 }
 namespace intercept2 { // offset 0x10
-inline constexpr std::uint32_t vmrun = 1, vmmcall = 2, vmload = 4, vmsave = 8, stgi = 16, clgi = 32, skinit = 64,
-                               wbinvd = 1 << 9, monitor = 1 << 10, mwait = 1 << 11, mwait_armed = 1 << 12,
-                               xsetbv = 1 << 13, rdpru = 1 << 14;
+inline constexpr std::uint32_t vmrun = 1, vmmcall = 2, vmload = 4, vmsave = 8, stgi = 16, clgi = 32,
+                               skinit = 64, wbinvd = 1 << 9, monitor = 1 << 10, mwait = 1 << 11,
+                               mwait_armed = 1 << 12, xsetbv = 1 << 13, rdpru = 1 << 14;
 }
 namespace interrupt_control {
 inline constexpr std::uint32_t tpr_mask = 0xff, irq = 1 << 8, priority_shift = 16, ignore_tpr = 1 << 20,
@@ -131,8 +133,8 @@ enum class ExitCode : std::uint64_t {
 /// TLB_CONTROL: APM 2, section 15.16.
 enum class TlbControl : std::uint8_t { Nothing = 0, FlushAll = 1, FlushAsid = 3 };
 
-/// Names the first consistency rule of APM 2, section 15.5.1 ("Canonicalization and Consistency Checks") that the state violates; null
-/// when none is.
+/// Names the first consistency rule of APM 2, section 15.5.1 ("Canonicalization and Consistency Checks") that
+/// the state violates; null when none is.
 [[nodiscard]] const char* find_violation(const Vmcb& vmcb, unsigned physical_bits);
 
 } // namespace escalus::vmm::svm
