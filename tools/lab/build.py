@@ -49,3 +49,27 @@ def monitor():
         if path.is_file():
             return path
     raise LabError(f"the build has no monitor (looked for {paths.BUILD / 'release/vmm/escalus-monitor'})")
+
+
+def program(name):
+    """An installed program of the release build."""
+    for candidate in (paths.BUILD / "release").rglob(name):
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return candidate
+    raise LabError(f"the build has no program {name}")
+
+
+def optional(name):
+    """A program of the release build, or None where the build has none of that name."""
+    try:
+        return program(name)
+    except LabError:
+        return None
+
+
+def guest_kernel(name):
+    """A kernel of test/boot/guests."""
+    path = paths.BUILD / "release/test/boot/guests" / name
+    if not path.is_file():
+        raise LabError(f"the build has no guest kernel {name}")
+    return path

@@ -51,12 +51,22 @@ def free_port(wanted=None):
         return probe.getsockname()[1]
 
 
+def first_free_port(start):
+    for port in range(start, start + 100):
+        try:
+            return free_port(port)
+        except LabError:
+            continue
+    raise LabError(f"no port of 127.0.0.1 from {start} to {start + 99} is free")
+
+
 @dataclass
 class Medium:
     """A file handed to the control OS as a virtio disk, found there as /media/NAME."""
     name: str
     path: Path
     writable: bool = False
+    discard: bool = False  # the guest may write, but the file stays as it is
 
 
 @dataclass
@@ -114,7 +124,8 @@ def command_line(machine):
     for index, medium in enumerate(machine.media):
         cache = "writethrough" if medium.writable else "writeback"
         command += ["-drive", f"file={_escape(medium.path)},format=raw,if=none,id=m{index},cache={cache},"
-                              f"readonly={'off' if medium.writable else 'on'}",
+                              f"readonly={'off' if medium.writable or medium.discard else 'on'},"
+                              f"snapshot={'on' if medium.discard else 'off'}",
                     "-device", f"virtio-blk-pci,drive=m{index},serial={medium.name}"]
     return command + machine.boot
 

@@ -58,6 +58,16 @@ def recognise(path):
     return Kind("hda", "c", "disk image")
 
 
+def recognise_disk(path):
+    """Only what a disk's file must be; whether a guest can boot from it is its own affair."""
+    if not os.path.exists(path):
+        raise LabError(f"{path}: no such file")
+    if os.path.isdir(path):
+        raise LabError(f"{path} is a directory; a disk is a file or block device")
+    if not os.access(path, os.R_OK):
+        raise LabError(f"{path} cannot be read: permission denied")
+
+
 def _made(name, inputs, make):
     """The file build/lab/media/NAME, made by make(path) unless the inputs are those it was made of."""
     target = paths.ensure(paths.MEDIA) / name

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Checks without a machine: formatting, clang-tidy, unit tests. Each yields (name, outcome, seconds, text)."""
+import concurrent.futures
+import hashlib
+import json
+import re
+import shlex
+import subprocess
+import time
+import xml.etree.ElementTree
+from pathlib import Path
+
+from . import build, paths
+from .ui import LabError
+
+SOURCE = re.compile(r"\.(cpp|hpp)$")
+_INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+
+
+def sources():
+    """The C++ files of the tree, as git knows them; all of them where there is no git."""
+    done = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=paths.ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=False)
+    names = done.stdout.splitlines() if done.returncode == 0 else [
+        str(path.relative_to(paths.ROOT)) for path in paths.ROOT.rglob("*") if paths.BUILD not in path.parents]
+    return sorted(name for name in names if SOURCE.search(name) and (paths.ROOT / name).is_file())
+
+
+def formatting():
+    started = time.monotonic()
+    done = subprocess.run(["clang-format", "--dry-run", "-Werror", *sources()], cwd=paths.ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    yield "formatting", "pass" if done.returncode == 0 else "fail", time.monotonic() - started, done.stdout[-4000:]
+
+
+def _closure(name, known):
+    """The hash of a file and of every file of the tree that it includes."""
+    seen, waiting = {}, [name]
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        if path not in known:
+            try:
+                content = (paths.ROOT / path).read_bytes()
+            except OSError:
+                content = b""
+            known[path] = (hashlib.sha256(content).hexdigest(), [m.decode() for m in _INCLUDE.findall(content)])
+        seen[path] = known[path][0]
+        for include in known[path][1]:
+            for candidate in (include, str(Path(path).parent / include)):
+                if (paths.ROOT / candidate).is_file():
+                    waiting.append(candidate)
+    return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()
+
+
+def _tidy_jobs():
+    """(source, its build folder, key of the result) for each source that some preset compiles."""
+    jobs, known = {}, {}
+    rules = (paths.ROOT / ".clang-tidy").read_bytes()
+    version = subprocess.run(["clang-tidy", "--version"], stdout=subprocess.PIPE, check=True).stdout
+    for name in ("release", "sanitize"):
+        database = paths.BUILD / name / "compile_commands.json"
+        if not database.exists():
+            continue
+        for entry in json.loads(database.read_text()):
+            path = Path(entry["file"])
+            if paths.ROOT not in path.parents or paths.BUILD in path.parents or path.suffix != ".cpp":
+                continue
+            source = str(path.relative_to(paths.ROOT))
+            command = re.sub(re.escape(str(paths.ROOT)), "", entry["command"])
+            command = " ".join(sorted(word for word in shlex.split(command) if word[:2] in ("-D", "-I", "-f", "-m", "-s")))
+            key = hashlib.sha256(rules + version + command.encode() + _closure(source, known).encode()).hexdigest()
+            jobs.setdefault(source, (database.parent, key))
+    return jobs
+
+
+def _tidy_one(source, folder):
+    done = subprocess.run(["nice", "clang-tidy", "-p", folder, "--quiet", "--warnings-as-errors=*", source],
+                          cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    found = [line for line in done.stdout.splitlines() if re.search(r"(warning|error):", line)]
+    return done.returncode == 0, "\n".join(found[:20]) or done.stdout[-2000:]
+
+
+def tidy():
+    """clang-tidy over what changed since its last clean run; results are kept by content in the cache."""
+    started = time.monotonic()
+    cache = paths.ensure(paths.CACHE / "tidy")
+    jobs = {source: job for source, job in _tidy_jobs().items() if not (cache / job[1]).exists()}
+    complaints = []
+    with concurrent.futures.ThreadPoolExecutor(build.jobs()) as pool:
+        running = {pool.submit(_tidy_one, source, folder): (source, key) for source, (folder, key) in jobs.items()}
+        for done in concurrent.futures.as_completed(running):
+            source, key = running[done]
+            clean, text = done.result()
+            if clean:
+                (cache / key).touch()
+            else:
+                complaints.append(f"{source}:\n{text}")
+    outcome = "fail" if complaints else "pass"
+    yield f"clang-tidy ({len(jobs)} changed files)", outcome, time.monotonic() - started, "\n".join(complaints)
+
+
+def unit(preset):
+    """Builds a preset and runs its unit tests; one line each."""
+    started = time.monotonic()
+    try:
+        folder = build.preset(preset)
+    except LabError as error:
+        yield f"build {preset}", "fail", time.monotonic() - started, str(error)
+        return
+    yield f"build {preset}", "pass", time.monotonic() - started, ""
+    report = paths.ensure(paths.LOGS) / f"ctest-{preset}.xml"
+    report.unlink(missing_ok=True)
+    done = subprocess.run(["ctest", "--preset", preset, "-j", str(build.jobs()), "--timeout", "300",
+                           "--output-junit", report], cwd=paths.ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    if not report.exists():
+        yield f"unit {preset}", "fail", 0.0, done.stdout[-4000:]
+        return
+    for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
+        status = case.get("status")
+        outcome = {"run": "pass", "fail": "fail"}.get(status, "skip")
+        output = (case.findtext("system-out") or "") if outcome == "fail" else ""
+        yield f"{case.get('name')} ({preset})", outcome, float(case.get("time") or 0), output[-4000:]

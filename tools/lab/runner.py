@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`./lab test`: every check and boot test, a line each, and a last line `N passed, N failed, N skipped`.
+
+Boot tests that use the shared machine are taken from one queue by as many machines as this computer has CPUs
+(at most two). A machine that no longer answers after a test is replaced."""
+import importlib.util
+import queue
+import re
+import shutil
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from . import build, checks, emulator, machine, media, packages, paths, testing
+from .channel import ChannelError
+from .ui import LabError, say, seconds, stage
+
+SHARED_POOL = 1536  # MiB
+DATA_DISK = 128 << 20
+
+
+class Report:
+    def __init__(self):
+        self.counts = {"pass": 0, "fail": 0, "skip": 0}
+        self.lock = threading.Lock()
+        self.failed = []
+
+    def add(self, name, outcome, elapsed, text="", what=""):
+        word = {"pass": "pass", "fail": "FAIL", "skip": "skip"}[outcome]
+        with self.lock:
+            self.counts[outcome] += 1
+            say(f"  {word}  {name:<44}{seconds(elapsed):>12}  {what}".rstrip())
+            if outcome == "fail":
+                self.failed.append(name)
+            if text.strip() and outcome != "pass":
+                say("\n".join("        " + line for line in text.rstrip().splitlines()[-60:]))
+
+    def last_line(self):
+        return "{pass} passed, {fail} failed, {skip} skipped".format(**self.counts)
+
+
+def load_boot_tests():
+    for path in sorted(paths.BOOT_TESTS.glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"boot_tests.{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    return list(testing.REGISTRY)
+
+
+def chosen(tests, arguments):
+    if arguments.only:
+        wanted = [re.compile(pattern) for pattern in arguments.only]
+        return [test for test in tests if any(expression.search(test.name) for expression in wanted)]
+    if arguments.quick:
+        return [test for test in tests if test.quick]
+    return [test for test in tests if arguments.long or not test.long]
+
+
+class Shared:
+    """The media and parts that all machines of the run share."""
+
+    def __init__(self, target):
+        self.target = target
+        self.install = build.install_tree()
+        self.programs = [program for name in ("hostile_hypercalls",) for program in [build.optional(name)] if program]
+        self.parts = machine.parts("cloud", install_tree=self.install, extra_programs=self.programs)
+        self.media = {}
+        for name, make in MEDIA.items():
+            try:
+                self.media[name] = make()
+            except LabError as error:
+                say(f"  no medium {name}: {str(error).splitlines()[0]}")
+
+    def options(self, number=0, **more):
+        """Options of a machine with all media and two writable disks of its own."""
+        folder = paths.ensure(paths.RUN / "disks")
+        disks = []
+        for name in ("data0", "data1"):
+            path = folder / f"{name}-{number}.img"
+            path.unlink(missing_ok=True)
+            with open(path, "wb") as file:
+                file.truncate(DATA_DISK)
+            disks.append(emulator.Medium(name, path, writable=True))
+        handed = [emulator.Medium(name, path) for name, path in self.media.items()]
+        settings = {"target": self.target, "pool": SHARED_POOL, "media": handed + disks,
+                    "ports": testing.VNC_PORTS, "name": f"test{number}"}
+        settings.update(more)
+        return machine.Options(**settings)
+
+    def machine(self, parts=None, **options):
+        """A machine of a test's own, not started."""
+        return machine.LabMachine(parts or self.parts, self.options(**options))
+
+
+def _iso(package, inside):
+    return lambda: media.from_package(package, inside)
+
+
+def _guest_kernel(name):
+    return lambda: build.guest_kernel(name)
+
+
+MEDIA = {
+    "grub-rescue": _iso("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-cdrom.iso"),
+    "memtest-x64": _iso("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso"),
+    "memtest-ia32": _iso("memtest86+", "usr/lib/memtest86+/memtest86+ia32.iso"),
+    "ipxe": _iso("ipxe", "usr/lib/ipxe/ipxe.iso"),
+    "installer-text": lambda: media.installer(graphical=False),
+    "installer-gtk": lambda: media.installer(graphical=True),
+    "linux": lambda: media.guest_kernel()[0],
+    "linux-cloud": lambda: packages.kernel("cloud")[0],
+    "initramfs": lambda: media.guest_initramfs(media.GUEST_SCRIPTS),
+}
+
+
+def run_one(test, lab, shared, report):
+    """Runs a test on a machine (or on those it starts itself)."""
+    artefacts = paths.ARTEFACTS / test.name
+    if artefacts.exists():
+        shutil.rmtree(artefacts)
+    paths.ensure(artefacts)
+    context = testing.Context(lab, artefacts, shared)
+    started = time.monotonic()
+    outcome, text = "pass", ""
+    try:
+        test.body(context)
+    except testing.Skip as why:
+        outcome, text = "skip", str(why)
+    except (AssertionError, LabError, ChannelError, TimeoutError, OSError) as error:
+        outcome, text = "fail", f"{error}\n{_where(error)}"
+    except Exception:  # a mistake in the test itself: report it like any failure
+        outcome, text = "fail", traceback.format_exc()
+    elapsed = time.monotonic() - started
+    if lab is not None:
+        try:
+            context.finish()
+        except (AssertionError, ChannelError, TimeoutError, LabError, OSError) as error:
+            if outcome == "pass":
+                outcome, text = "fail", f"after the test: {error}"
+    if text:
+        (artefacts / "failure.txt").write_text(text)
+    report.add(test.name, outcome, elapsed, text, test.what)
+    return outcome
+
+
+def _where(error):
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "boot" in Path(frame.filename).parts]
+    return "".join(f"at {Path(frame.filename).name}:{frame.lineno}: {frame.line}\n" for frame in frames[-3:])
+
+
+def _worker(number, tests, shared, report, stop):
+    lab = None
+    try:
+        while not stop.is_set():
+            try:
+                test = tests.get_nowait()
+            except queue.Empty:
+                return
+            if lab is None:
+                lab = shared.machine(number=number)
+                try:
+                    lab.start()
+                except (LabError, OSError) as error:
+                    report.add(test.name, "fail", 0.0, f"the shared machine did not start: {error}", test.what)
+                    lab = None
+                    continue
+            outcome = run_one(test, lab, shared, report)
+            if outcome == "fail":
+                _keep_machine_logs(lab, paths.ARTEFACTS / test.name)
+            if not _healthy(lab):
+                lab.stop()
+                lab = None
+    finally:
+        if lab is not None:
+            lab.stop()
+
+
+def _healthy(lab):
+    try:
+        return lab.emulator.alive and lab.channel.answers() and lab.run("escalus list --json").text.strip() == "[]"
+    except (ChannelError, TimeoutError):
+        return False
+
+
+def _keep_machine_logs(lab, folder):
+    for name in ("console.log", "monitor.log", "emulator.log", "debugcon.log"):
+        source = lab.folder / name
+        if source.exists():
+            shutil.copy(source, folder / f"machine-{name}")
+
+
+def run_boot_tests(tests, target, report):
+    if not tests:
+        return
+    with stage("machines and media"):
+        shared = Shared(target)
+    together = queue.Queue()
+    for test in tests:
+        if not test.own_machine and not test.alone:
+            together.put(test)
+    stop = threading.Event()
+    count = min(2, build.jobs(), max(1, together.qsize()))
+    workers = [threading.Thread(target=_worker, args=(number, together, shared, report, stop), daemon=True)
+               for number in range(count)]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.5)
+        apart = queue.Queue()
+        for test in tests:
+            if test.alone and not test.own_machine:
+                apart.put(test)
+        _worker(0, apart, shared, report, stop)
+        for test in tests:
+            if test.own_machine:
+                run_one(test, None, shared, report)
+    finally:
+        stop.set()
+
+
+def main(arguments):
+    tests = load_boot_tests()
+    picked = chosen(tests, arguments)
+    if arguments.list:
+        for name, what in (("formatting", "clang-format"), ("clang-tidy", "over changed sources"),
+                           ("unit", "ctest of the presets release and sanitize")):
+            say(f"  {name:<28}{what}")
+        for test in tests:
+            notes = [note for note, on in (("quick", test.quick), ("long", test.long)) if on]
+            say(f"  {test.name:<28}{test.what}" + (f"  [{', '.join(notes)}]" if notes else ""))
+        return 0
+    report = Report()
+    started = time.monotonic()
+    with stage("Debian packages") as progress:
+        packages.install(progress)
+    target = arguments.target or emulator.default_target()
+    everything = not arguments.only
+
+    def wanted(name):
+        return everything or any(re.search(pattern, name) for pattern in arguments.only)
+
+    def add(results):
+        for result in results:
+            report.add(*result)
+
+    if wanted("formatting"):
+        add(checks.formatting())
+    if wanted("unit") or picked:
+        add(checks.unit("release") if wanted("unit") else _build_only())
+    if wanted("unit"):
+        add(checks.unit("sanitize"))
+    if not report.failed or not any(name.startswith("build") for name in report.failed):
+        run_boot_tests(picked, target, report)
+    if wanted("clang-tidy") and not arguments.quick:
+        add(checks.tidy())
+    say(f"\n  all of it took {seconds(time.monotonic() - started)}; artefacts are in {paths.ARTEFACTS}")
+    for name in report.failed:
+        say(f"  failed: {name}")
+    say(report.last_line())
+    return 1 if report.failed else 0
+
+
+def _build_only():
+    started = time.monotonic()
+    try:
+        build.preset("release")
+    except LabError as error:
+        yield "build release", "fail", time.monotonic() - started, str(error)
