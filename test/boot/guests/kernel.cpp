@@ -13,7 +13,9 @@ struct Gate {
     uint16_t offset_low, selector, attributes, offset_high;
 };
 
-alignas(8) uint64_t gdt[3] = {0, 0x00cf9a000000ffff, 0x00cf92000000ffff};
+constexpr uint32_t task_bytes = 104, task_selector = 0x28;
+alignas(16) uint32_t task[task_bytes / 4];
+alignas(8) uint64_t gdt[6];
 alignas(8) Gate idt[256];
 
 } // namespace
@@ -57,21 +59,44 @@ void print_decimal(uint32_t value) {
 }
 
 void tables_start() {
+    extern char top asm("stack_top");
+    const auto base = reinterpret_cast<uint32_t>(task);
+    task[1] = reinterpret_cast<uint32_t>(&top);
+    task[2] = 0x10;
+    task[task_bytes / 4 - 1] = task_bytes << 16; // no bitmap of ports
+    gdt[1] = 0x00cf9a000000ffff;
+    gdt[2] = 0x00cf92000000ffff;
+    gdt[3] = 0x00cffa000000ffff;
+    gdt[4] = 0x00cff2000000ffff;
+    gdt[5] =
+        0x0000890000000000 | (task_bytes - 1) | uint64_t{base & 0xffffff} << 16 | uint64_t{base >> 24} << 56;
     const TableRegister gdtr{sizeof gdt - 1, reinterpret_cast<uint32_t>(gdt)};
     const TableRegister idtr{sizeof idt - 1, reinterpret_cast<uint32_t>(idt)};
     asm volatile("lgdt %0\n"
                  "ljmp $8, $1f\n"
                  "1: mov $16, %%eax\n"
                  "mov %%eax, %%ds\n mov %%eax, %%es\n mov %%eax, %%ss\n mov %%eax, %%fs\n mov %%eax, %%gs\n"
-                 "lidt %1"
+                 "lidt %1\n"
+                 "ltr %w2"
                  :
-                 : "m"(gdtr), "m"(idtr)
+                 : "m"(gdtr), "m"(idtr), "r"(task_selector)
                  : "eax", "memory");
 }
 
-void set_gate(unsigned vector, void (*handler)()) {
+void set_gate(unsigned vector, void (*handler)(), bool user) {
     const auto address = reinterpret_cast<uint32_t>(handler);
-    idt[vector] = {static_cast<uint16_t>(address), 8, 0x8e00, static_cast<uint16_t>(address >> 16)};
+    idt[vector] = {static_cast<uint16_t>(address), static_cast<uint16_t>(user ? 0x1b : 0x08),
+                   static_cast<uint16_t>(user ? 0xee00 : 0x8e00), static_cast<uint16_t>(address >> 16)};
+}
+
+void enter_user(uint32_t entry, uint32_t stack, uint32_t flags) {
+    asm volatile("push $0x23\n push %0\n push %1\n push $0x1b\n push %2\n"
+                 "mov $0x23, %%eax\n mov %%eax, %%ds\n mov %%eax, %%es\n"
+                 "iret"
+                 :
+                 : "r"(stack), "r"(flags | 0x3002), "r"(entry)
+                 : "eax", "memory");
+    __builtin_unreachable();
 }
 
 // The compiler may call these for structures.

@@ -67,6 +67,10 @@ volatile T& at(uint32_t address) {
     return *reinterpret_cast<volatile T*>(address);
 }
 
-/// Loads a flat GDT (code 0x08, data 0x10) and an IDT of 256 gates, empty at first.
+/// Loads a flat GDT (kernel code 0x08 and data 0x10, user code 0x1b and data 0x23, a task segment whose stack
+/// is that of start.S) and an IDT of 256 gates, empty at first.
 void tables_start();
-void set_gate(unsigned vector, void (*handler)());
+/// `user`: a gate that user mode may use, whose handler runs in user mode.
+void set_gate(unsigned vector, void (*handler)(), bool user = false);
+/// Continues at `entry` in user mode, with all ports allowed (IOPL 3).
+[[noreturn]] void enter_user(uint32_t entry, uint32_t stack, uint32_t flags);
