@@ -99,7 +99,7 @@ def base(modules, version, at_start, on_demand=()):
     return archive
 
 
-def control_os(kernel, install_tree, agent, extra_programs=()):
+def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None):
     """The control OS: base, agent, our installed files, firmware and the tools of the tests.
 
     Returns the path of the archive, which is named by its contents' hash and written only when they changed."""
@@ -118,6 +118,8 @@ def control_os(kernel, install_tree, agent, extra_programs=()):
                     archive.copy(source, name)
     for program in extra_programs:
         add_program(archive, program, f"usr/bin/{Path(program).name}", strip=True)
+    for name, source in (extra_files or {}).items():
+        archive.copy_resolved(source, name)
     for program in TOOLS:
         add_program(archive, program)
     for folder in FIRMWARE_FOLDERS:

@@ -24,11 +24,11 @@ class Parts:
     monitor: object  # None: the control OS's kernel is started without a monitor
 
 
-def parts(kernel="cloud", with_monitor=True, install_tree=None, extra_programs=()):
+def parts(kernel="cloud", with_monitor=True, install_tree=None, extra_programs=(), extra_files=None):
     release = paths.BUILD / "release"
     unpacked = packages.kernel(kernel)
     agent = release / "tools/agent/escalus-lab-agent"
-    image = initramfs.control_os(unpacked, install_tree, agent, extra_programs)
+    image = initramfs.control_os(unpacked, install_tree, agent, extra_programs, extra_files)
     return Parts(unpacked, image, build.monitor() if with_monitor else None)
 
 

@@ -136,8 +136,14 @@ GUEST_INIT = """#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-while read -r module; do insmod "$module"; done </lib/modules/at-start
 word() { for w in $(cat /proc/cmdline); do case $w in "$1"=*) echo "${w#*=}";; esac; done; }
+dma=$(word libata.dma)
+while read -r module; do
+  case $module in
+    */libata.ko) insmod "$module" ${dma:+dma=$dma};;
+    *) insmod "$module";;
+  esac
+done </lib/modules/at-start
 read -r up _ </proc/uptime
 echo "guest: user space reached after $up s"
 script=$(word escalus.run)
@@ -149,6 +155,28 @@ case $(word escalus.then) in
   *) poweroff -f;;
 esac
 """
+
+
+# Run in the guest by `escalus.run=NAME` on its command line.
+GUEST_SCRIPTS = {
+    "count": "i=1; while [ $i -le 3 ]; do echo count $i; i=$((i+1)); sleep 1; done\n"
+             "(while :; do i=$((i+1)); echo count $i; sleep 1; done) &\n",
+    "spin": "echo spinning; (while :; do :; done) &\n",
+    # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
+    "write-disk": """dmesg | grep -E 'ata.*configured for'
+seq -w 1 200000 >/tmp/base
+head -c 1048568 /tmp/base >/tmp/block
+i=0; while [ $i -lt 64 ]; do printf '%08d' $i; cat /tmp/block; i=$((i+1)); done | \\
+  dd of=/dev/sda bs=1M iflag=fullblock conv=fsync && echo disk written
+""",
+    "write-files": """mount -t ext4 /dev/sda /mnt || exit
+i=1
+while [ $i -le 500 ]; do
+  j=0; while [ $j -lt 2000 ]; do echo content $i; j=$((j+1)); done >/mnt/file$i
+  sync; echo synced $i; i=$((i+1))
+done
+""",
+}
 
 
 def guest_kernel():

@@ -4,6 +4,7 @@
 Boot tests that use the shared machine are taken from one queue by as many machines as this computer has CPUs
 (at most two). A machine that no longer answers after a test is replaced."""
 import importlib.util
+import os
 import queue
 import re
 import shutil
@@ -19,6 +20,8 @@ from .ui import LabError, say, seconds, stage
 
 SHARED_POOL = 1536  # MiB
 DATA_DISK = 128 << 20
+TESTS = "usr/share/escalus-tests"  # in the control OS
+DISK_MODULES = ("ata_piix", "ata_generic", "sd_mod", "sr_mod", "isofs", "ext4")
 
 
 class Report:
@@ -65,22 +68,32 @@ class Shared:
     def __init__(self, target):
         self.target = target
         self.install = build.install_tree()
-        self.programs = [program for name in ("hostile_hypercalls",) for program in [build.optional(name)] if program]
-        self.parts = machine.parts("cloud", install_tree=self.install, extra_programs=self.programs)
+        self.parts = self.parts_with("cloud")
         self.media = {}
         for name, make in MEDIA.items():
             try:
                 self.media[name] = make()
             except LabError as error:
-                say(f"  no medium {name}: {str(error).splitlines()[0]}")
+                say(f"\n  no medium {name}: {str(error).splitlines()[0]}")
+
+    def parts_with(self, kernel):
+        """The parts of a machine whose control OS has this kernel (cloud or generic)."""
+        guests = paths.BUILD / "release/test/boot/guests"
+        files = {f"{TESTS}/guests/{path.name}": path for path in guests.iterdir()
+                 if path.is_file() and path.suffix == ""}
+        for flavour, name in (("generic", "linux"), ("cloud", "linux-cloud")):
+            files[f"{TESTS}/{name}"] = packages.kernel(flavour)[0]
+            modules = DISK_MODULES if flavour == "generic" else ()
+            files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(media.GUEST_SCRIPTS, modules, flavour)
+        return machine.parts(kernel, install_tree=self.install, extra_files=files,
+                             extra_programs=[build.program("hostile_hypercalls")])
 
     def options(self, number=0, **more):
         """Options of a machine with all media and two writable disks of its own."""
         folder = paths.ensure(paths.RUN / "disks")
         disks = []
         for name in ("data0", "data1"):
-            path = folder / f"{name}-{number}.img"
-            path.unlink(missing_ok=True)
+            path = folder / f"{name}-{os.getpid()}-{number}.img"
             with open(path, "wb") as file:
                 file.truncate(DATA_DISK)
             disks.append(emulator.Medium(name, path, writable=True))
@@ -99,10 +112,6 @@ def _iso(package, inside):
     return lambda: media.from_package(package, inside)
 
 
-def _guest_kernel(name):
-    return lambda: build.guest_kernel(name)
-
-
 MEDIA = {
     "grub-rescue": _iso("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-cdrom.iso"),
     "memtest-x64": _iso("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso"),
@@ -110,9 +119,6 @@ MEDIA = {
     "ipxe": _iso("ipxe", "usr/lib/ipxe/ipxe.iso"),
     "installer-text": lambda: media.installer(graphical=False),
     "installer-gtk": lambda: media.installer(graphical=True),
-    "linux": lambda: media.guest_kernel()[0],
-    "linux-cloud": lambda: packages.kernel("cloud")[0],
-    "initramfs": lambda: media.guest_initramfs(media.GUEST_SCRIPTS),
 }
 
 

@@ -151,9 +151,13 @@ class Context:
 
     def media(self, name):
         """The path in the control OS of a medium of the shared machine; skips where this computer has it not."""
-        if name not in self.shared:
+        if name not in self.shared.media:
             raise Skip(f"no medium {name} here")
         return f"/media/{name}"
+
+    def writable(self, name):
+        """The writable disk `data0` or `data1` of this machine (an emulator.Medium)."""
+        return next(medium for medium in self.lab.options.media if medium.name == name)
 
     def domain(self, name, memory=128, disks=(), display=None, **keys):
         """The text of a domain file."""

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bad input: a clear message, a non-zero exit, and nothing left behind."""
+from lab import machine
+from lab.testing import boot_test, require
+
+RESCUE = "/media/grub-rescue,raw,hdc,cdrom"
+
+
+def _refused(context, name, text, *words, arguments=""):
+    """`escalus create` must fail with a message that has these words, and leave nothing."""
+    path = f"/tmp/{name}.cfg"
+    context.lab.channel.put(text.encode(), path)
+    done = context.run(f"cd /tmp && escalus create {path} {arguments}", timeout=120)
+    said = done.text + done.error_text
+    (context.artefacts / f"{name}.txt").write_text(f"{text}\n---\n{done}")
+    require(done.code not in (0, 137, 139, 134), f"{name}: exit code {done.code}: {said}")
+    for word in words:
+        require(word in said, f"{name}: no {word!r} in the message:\n{said}")
+    left = context.run("ls /run/escalus; escalus list --json").text.strip()
+    require(left == "[]", f"{name}: something is left: {left}")
+
+
+@boot_test("bad-media", "medium missing, empty, a directory, unreadable: said clearly, nothing left behind")
+def bad_media(context):
+    context.run("touch /tmp/empty.iso; mkdir -p /tmp/folder")
+
+    def domain(name, disk):
+        return context.domain(name, disks=[disk])
+
+    _refused(context, "missing", domain("missing", "/tmp/nothing.iso,raw,hdc,cdrom"), "/tmp/nothing.iso")
+    _refused(context, "empty", domain("empty", "/tmp/empty.iso,raw,hdc,cdrom"), "/tmp/empty.iso", "empty")
+    _refused(context, "directory", domain("directory", "/tmp/folder,raw,hdc,cdrom"), "/tmp/folder", "directory")
+
+
+@boot_test("bad-domain-file", "domain files with mistakes: file, line, column, the line with a caret")
+def bad_domain_file(context):
+    _refused(context, "syntax", "name = 'x'\nmemory = = 5\n", "syntax.cfg:2:", "memory = = 5", "^")
+    _refused(context, "negative", "name = 'x'\nmemory = -5\n", "negative.cfg:2:", "-5", "^")
+    _refused(context, "absurd", "name = 'x'\nmemory = 99999999999\n", "absurd.cfg:2:")
+    _refused(context, "type", "name = 'x'\nmemory = ['a']\n", "type.cfg:2:")
+    _refused(context, "nofile", "name = 'x'\nkernel = '/nothing/here'\n", "/nothing/here")
+    context.lab.channel.put(b"name = 'x'\nmemroy = 64\n", "/tmp/unknown.cfg")
+    done = context.run("escalus create -n /tmp/unknown.cfg")
+    require(done.code == 0 and "memory" in done.error_text and "memroy" in done.error_text,
+            f"an unknown key is a warning with the nearest known key: {done}")
+
+
+@boot_test("bad-resources", "more memory than the pool has, VNC port taken, name taken, firmware missing")
+def bad_resources(context):
+    _refused(context, "much", context.domain("much", memory=65536, disks=[RESCUE]), "MiB", "free")
+    context.run("(nc -l -p 5903 </dev/null >/dev/null 2>&1 &) ; sleep 1")
+    _refused(context, "port", context.domain("port", disks=[RESCUE], display=3), "5903")
+    context.run("killall nc")
+    _refused(context, "firmware", context.domain("firmware", disks=[RESCUE], bios_path_override="/no/bios.bin"),
+             "/no/bios.bin")
+    guest = context.create("twice", display=0, disks=[RESCUE], boot="d")
+    again = context.run("escalus create /tmp/twice.cfg")
+    require(again.code != 0 and "twice" in again.text + again.error_text, f"the same name again: {again}")
+    require(guest.state() is not None, "the first guest is gone")
+
+
+@boot_test("not-root", "`create` without the right to open /dev/mem says so")
+def not_root(context):
+    text = context.domain("notroot", disks=[RESCUE])
+    context.lab.channel.put(text.encode(), "/tmp/notroot.cfg")
+    done = context.run("setpriv --reuid=1000 --regid=1000 --clear-groups escalus create /tmp/notroot.cfg")
+    require(done.code != 0 and (done.text + done.error_text).strip(), f"no message: {done}")
+
+
+@boot_test("no-monitor", "without a monitor underneath, `create` says how to get one", own_machine=True)
+def no_monitor(context):
+    parts = machine.Parts(context.shared.parts.kernel, context.shared.parts.initrd, None)
+    with context.shared.machine(parts=parts, name="no-monitor") as lab:
+        lab.channel.put(b"name = 'x'\nmemory = 64\n", "/tmp/x.cfg")
+        done = lab.run("escalus create /tmp/x.cfg")
+        said = done.text + done.error_text
+        (context.artefacts / "said.txt").write_text(said)
+        require(done.code not in (0, 132, 134, 139), f"exit code {done.code}: {said}")
+        require("monitor" in said.lower(), f"the message does not name the monitor:\n{said}")
+        require(lab.run("hostile_hypercalls 10").code == 2, "something answers hypercalls without a monitor")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Unmodified boot media, seen as a person sees them: the VNC picture, the text screen, the keyboard, the mouse."""
+import time
+
+from lab.testing import boot_test, require, wait_for
+
+
+def _cd(context, name, medium, memory=128):
+    return context.create(name, display=0, memory=memory, boot="d",
+                          disks=[f"{context.media(medium)},raw,hdc,cdrom"])
+
+
+@boot_test("grub-rescue", "GRUB's rescue CD: its prompt; `ls` typed over VNC is answered", quick=True)
+def grub_rescue(context):
+    guest = _cd(context, "rescue", "grub-rescue")
+    guest.wait_text(r"grub>")
+    guest.picture("prompt")
+    with guest.viewer() as viewer:
+        viewer.type("ls\n")
+    guest.wait_text(r"\((cd|hd)\d*[^)]*\)", 60)
+    guest.keep_text("answered")
+    shot = guest.picture("answered")
+    require(shot.colours() > 1, "the picture is of one colour")
+
+
+def _memtest(context, bits):
+    guest = _cd(context, f"memtest-{bits}", f"memtest-{bits}")
+    guest.wait_text(r"Memtest86\+", 120)
+    # Tests 0 to 2 (addresses, own address) have gone through when test 3 runs.
+    text = guest.wait_text(r"Test #[3-9]", 400)
+    guest.picture("tests")
+    guest.keep_text("tests")
+    require("Errors: 0" in " ".join(text.split()), f"memtest86+ found errors:\n{text}")
+
+
+@boot_test("memtest-x64", "memtest86+ x64: draws its screen, the first tests find no error")
+def memtest_x64(context):
+    _memtest(context, "x64")
+
+
+@boot_test("memtest-ia32", "memtest86+ ia32: draws its screen, the first tests find no error")
+def memtest_ia32(context):
+    _memtest(context, "ia32")
+
+
+@boot_test("ipxe", "iPXE's CD: its banner")
+def ipxe(context):
+    guest = _cd(context, "ipxe", "ipxe")
+    guest.wait_text(r"iPXE \d.*Open Source Network Boot Firmware", 120)
+    guest.picture("banner")
+    guest.keep_text("banner")
+
+
+@boot_test("installer-text", "Debian installer, text: the language dialog; an arrow key moves the choice")
+def installer_text(context):
+    guest = _cd(context, "installer-text", "installer-text", memory=512)
+    before = guest.wait_text(r"Select a language", 400)
+    guest.picture("language")
+    guest.keep_text("language")
+    require("English" in before, f"no English to choose:\n{before}")
+    first = guest.picture("before-key")
+    with guest.viewer() as viewer:
+        viewer.key("Down")
+    # The text is the same: the choice is a matter of colour.
+    wait_for("an arrow key moves the choice",
+             lambda: 0.005 < guest.picture("after-key").fraction_different(first) < 0.5, 30)
+
+
+HIGHLIGHT_X = 0.8  # of the width: right of the names, in the highlighted row
+
+
+def _highlight(picture):
+    """The middle of the highlighted row of the list, or None."""
+    x = int(picture.width * HIGHLIGHT_X)
+    rows = []
+    for y in range(picture.height // 5, picture.height * 9 // 10):
+        red, green, blue = picture.pixel(x, y)
+        if red < 90 and 90 < green < 180 and 80 < blue < 170:
+            rows.append(y)
+    return rows[len(rows) // 2] if len(rows) >= 8 else None
+
+
+@boot_test("installer-gtk", "Debian installer, graphical: its first page; keyboard and mouse work")
+def installer_gtk(context):
+    guest = _cd(context, "installer-gtk", "installer-gtk", memory=1024)
+    first = {}
+
+    def page():
+        shot = guest.picture("first-page")
+        first["y"] = _highlight(shot) if shot.width >= 640 and shot.colours() > 20 else None
+        first["shot"] = shot
+        return first["y"]
+
+    wait_for("the list of languages with one highlighted", page, 600, pause=3)
+    with guest.viewer() as viewer:
+        viewer.key("Down")
+
+    def moved_by(label):
+        shot = guest.picture(label)
+        y = _highlight(shot)
+        return y is not None and y != first["y"] and (y, shot)
+
+    first["y"], shot = wait_for("the Down key moves the highlight", lambda: moved_by("after-key"), 60)
+    # The pointer is relative for the guest: push it into a corner, then to a row well above the highlight.
+    with guest.viewer() as viewer:
+        viewer.pointer(shot.width // 2, shot.height // 2)
+        time.sleep(0.5)
+        for _ in range(6):
+            viewer.pointer(shot.width - 1, shot.height - 1)
+            time.sleep(0.3)
+            viewer.pointer(0, 0)
+            time.sleep(0.3)
+        row = first["y"] - shot.height // 6
+        for step in range(1, 41):
+            viewer.pointer(shot.width // 4 * step // 40, row * step // 40)
+            time.sleep(0.05)
+        time.sleep(1)
+        require(guest.picture("after-move").fraction_different(shot) > 0, "moving the mouse changed nothing")
+        viewer.click(shot.width // 4, row)
+    wait_for("a click moves the highlight", lambda: moved_by("after-click"), 60)

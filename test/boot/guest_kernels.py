@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Small Multiboot kernels (test/boot/guests): modules, and guests that misbehave in every way they know."""
+import time
+
+from lab.testing import boot_test, require
+
+GUESTS = "/usr/share/escalus-tests/guests"
+
+
+def _kernel(context, name, **more):
+    more.setdefault("on_crash", "destroy")
+    more.setdefault("on_reboot", "destroy")
+    return context.create(name.replace("_", "-"), kernel=f"{GUESTS}/{name}", **more)
+
+
+def _checksum(content):
+    total = 0
+    for byte in content:
+        total = ((total << 1 | total >> 31) & 0xFFFFFFFF) ^ byte
+    return f"{total:08x}"
+
+
+def _responsive(context):
+    began = time.monotonic()
+    context.run("true", check=True)
+    require(time.monotonic() - began < 15, "the control OS takes long to answer")
+
+
+@boot_test("multiboot-modules", "a multiboot kernel with two modules gets both, and its command line")
+def modules(context):
+    contents = [b"first module", bytes(range(256)) * 300]
+    for number, content in enumerate(contents):
+        context.lab.channel.put(content, f"/tmp/module{number}")
+    guest = _kernel(context, "modules", extra="one two=3",
+                    ramdisk=["/tmp/module0 type=rootfs name=ramdisk", "/tmp/module1 second"])
+    text = guest.wait_serial(r"modules: \d+, END", 90)
+    require("magic right" in text, text)
+    require("one two=3" in text, f"the command line is missing:\n{text}")
+    require("modules: 2, END" in text, text)
+    for number, content in enumerate(contents):
+        expected = f"module {number}: {len(content)} bytes, checksum {_checksum(content)}, string: "
+        require(expected in text, f"no line {expected!r} in\n{text}")
+    require("type=rootfs name=ramdisk" in text, text)
+
+
+@boot_test("triple-fault", "a triple fault ends the guest by on_crash or on_reboot, as hardware would reset")
+def triple_fault(context):
+    guest = _kernel(context, "triple_fault")
+    guest.wait_serial(r"triple fault now", 60)
+    guest.wait_end(60)
+    require("alive after" not in guest.serial(), "the guest went on after a triple fault")
+    _responsive(context)
+
+
+def _goes_on_or_ends(context, name, begins, seconds):
+    guest = _kernel(context, name)
+    guest.wait_serial(begins, 60)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and guest.result() is None and "END" not in guest.serial():
+        _responsive(context)
+        time.sleep(2)
+    _responsive(context)
+    return guest
+
+
+@boot_test("garbage", "a guest executes random bytes: it ends or goes on, the control OS stays responsive")
+def garbage(context):
+    guest = _goes_on_or_ends(context, "garbage", r"garbage begins", 90)
+    require("garbage round 100" in guest.serial() or guest.result() is not None,
+            f"the guest neither went on nor ended:\n{guest.serial()}\n{guest.log()}")
+
+
+@boot_test("debug-loop", "endless #DB: the guest ends or goes on, the control OS stays responsive")
+def debug_loop(context):
+    _goes_on_or_ends(context, "debug_loop", r"#DB loop now", 20)
+
+
+@boot_test("alignment-loop", "endless #AC: the guest ends or goes on, the control OS stays responsive")
+def alignment_loop(context):
+    _goes_on_or_ends(context, "alignment_loop", r"#AC loop now", 20)
+
+
+@boot_test("every-port", "a guest reads and writes every port: it goes on, or resets as hardware would")
+def every_port(context):
+    guest = _goes_on_or_ends(context, "every_port", r"ports read", 240)
+    require("high ports written" in guest.serial(), f"it came not far:\n{guest.serial()}\n{guest.log()}")
+
+
+@boot_test("unmapped-memory", "addresses where nothing is: all ones are read, writes are lost")
+def unmapped_memory(context):
+    guest = _kernel(context, "unmapped_memory")
+    text = guest.wait_serial(r"unmapped memory, END", 240)
+    require("touched 0 places" not in text, text)
+
+
+@boot_test("registers", "SSE and debug registers of guest and control OS stay apart")
+def registers(context):
+    guest = _kernel(context, "registers")
+    began = time.monotonic()
+    while "END" not in guest.serial() and time.monotonic() - began < 300:
+        # Something that uses the vector unit of the control OS meanwhile: strings and checksums in libc.
+        context.run("head -c 1000000 /dev/zero | sha256sum; escalus list >/dev/null")
+    text = guest.wait_serial(r"registers: \d+ rounds, 0 lost, END", 30)
+    require("0 lost" in text, text)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux guests by direct boot: power off and reboot, disks, two at once."""
+import hashlib
+import itertools
+import time
+
+from lab.testing import boot_test, require, wait_for
+
+TESTS = "/usr/share/escalus-tests"
+PATTERN_BYTES = 64 << 20
+
+
+def _linux(context, name, flavour="linux-cloud", extra="", **more):
+    more.setdefault("memory", 256)
+    return context.create(name, kernel=f"{TESTS}/{flavour}", ramdisk=f"{TESTS}/initramfs-{flavour}",
+                          extra=f"console=ttyS0 quiet {extra}".strip(), **more)
+
+
+@boot_test("linux-poweroff", "Debian's cloud kernel: user space, power off by ACPI, `create` returns 0", quick=True)
+def poweroff(context):
+    guest = _linux(context, "poweroff")
+    guest.wait_serial(r"guest: user space reached", 240)
+    code = guest.wait_end(90)
+    require(code == 0, f"`escalus create` returned {code}:\n{guest.log()}")
+    require(guest.state() is None, "the guest is still listed")
+
+
+@boot_test("linux-reboot", "reboot with on_reboot = 'restart': it comes up again; then destroyed")
+def reboot(context):
+    guest = _linux(context, "reboot", extra="escalus.then=reboot", on_reboot="restart")
+    wait_for("the guest has come up twice",
+             lambda: guest.serial().count("guest: user space reached") >= 2, 400, pause=2)
+    require(guest.state() is not None, "the guest is not listed after its reboot")
+
+
+@boot_test("linux-lifecycle", "pause stops it, unpause lets it go on, the power button is seen")
+def lifecycle(context):
+    guest = _linux(context, "lifecycle", extra="escalus.run=count escalus.then=stay")
+    guest.wait_serial(r"count 2\b", 240)
+    context.run(["escalus", "pause", guest.name], check=True)
+    require("p" in str(guest.state()["state"]), f"no paused state in {guest.state()}")
+    before = guest.serial()
+    time.sleep(5)
+    require(guest.serial() == before, "a paused guest went on")
+    context.run(["escalus", "unpause", guest.name], check=True)
+    wait_for("it goes on", lambda: len(guest.serial()) > len(before), 60)
+    listed = context.run("escalus list", check=True).text
+    for column in ("Name", "ID", "Mem", "VCPUs", "State", "Time(s)", guest.name):
+        require(column in listed, f"`escalus list` has no {column}:\n{listed}")
+    counted = context.run(["escalus", "stat", guest.name], check=True).text
+    require(counted.strip(), "`escalus stat` is empty")
+    require("Escalus" in context.run("escalus dmesg", check=True).text, "`escalus dmesg` is empty")
+
+
+def _pattern():
+    """What the guest's script `write-disk` writes."""
+    lines = "".join(f"{number:06d}\n" for number in range(1, 200001)).encode()[:(1 << 20) - 8]
+    whole = b"".join(b"%08d" % block + lines for block in range(PATTERN_BYTES >> 20))
+    return hashlib.sha256(whole).hexdigest()
+
+
+def _write_disk(context, name, extra, expected):
+    disk = context.writable("data0")
+    guest = _linux(context, name, "linux", extra=f"escalus.run=write-disk {extra}",
+                   disks=[f"/media/{disk.name},raw,hda,rw"])
+    text = guest.wait_serial(r"disk written", 900)
+    require(expected in text, f"the guest's disk does not run by {expected}:\n{text}")
+    require(guest.wait_end(120) == 0, guest.log())
+    context.run("sync; echo 3 >/proc/sys/vm/drop_caches")
+    inside = context.run(f"head -c {PATTERN_BYTES} /media/{disk.name} | sha256sum", timeout=300).text.split()[0]
+    with open(disk.path, "rb") as image:
+        outside = hashlib.sha256(image.read(PATTERN_BYTES)).hexdigest()
+    require(inside == outside == _pattern(), "what the guest wrote is not what the host reads")
+
+
+@boot_test("disk-dma", "64 MiB to an IDE disk by DMA; the host reads back the same bytes")
+def disk_dma(context):
+    _write_disk(context, "disk-dma", "", "UDMA/")
+
+
+@boot_test("disk-pio", "64 MiB to an IDE disk by PIO; the host reads back the same bytes")
+def disk_pio(context):
+    _write_disk(context, "disk-pio", "libata.dma=0", "PIO")
+
+
+@boot_test("disk-kill", "kill -9 of the device model while the guest writes: fsck repairs, no VM is left")
+def disk_kill(context):
+    disk = context.writable("data1")
+    context.run(f"mke2fs -q -F -t ext4 /media/{disk.name}", check=True)
+    guest = _linux(context, "disk-kill", "linux", extra="escalus.run=write-files escalus.then=stay",
+                   disks=[f"/media/{disk.name},raw,hda,rw"])
+    guest.wait_serial(r"synced 5\b", 400)
+    synced = guest.serial().count("synced ")
+    pid = context.run(f"cat /run/escalus/{guest.name}/pid", check=True).text.split()[-1]
+    context.run(f"kill -9 {pid}", check=True)
+    wait_for("`create` has noticed", lambda: guest.result() is not None, 60)
+    wait_for("no guest is listed", lambda: guest.state() is None, 60)
+    listed = context.run("escalus list --json", check=True).text
+    require(listed.strip() == "[]", f"a VM is left: {listed}")
+    context.run("sync")
+    check = context.run(f"e2fsck -f -y /media/{disk.name}", timeout=300)
+    require(check.code in (0, 1), f"e2fsck: {check}")
+    context.run(f"mount -o ro /media/{disk.name} /mnt", check=True)
+    try:
+        for number in range(1, synced + 1):
+            content = context.run(f"cat /mnt/file{number}").text
+            require(content == f"content {number}\n" * 2000, f"file{number} was synced, but is damaged")
+    finally:
+        context.run("umount /mnt")
+
+
+@boot_test("two-guests", "two guests at once, from two device models, and one more on a screen")
+def two_guests(context):
+    first = _linux(context, "one", extra="escalus.run=count escalus.then=stay")
+    second = _linux(context, "two", extra="escalus.run=count escalus.then=stay")
+    third = context.create("three", display=1, boot="d", disks=[f"{context.media('grub-rescue')},raw,hdc,cdrom"])
+    for guest in (first, second):
+        guest.wait_serial(r"count 3\b", 500)
+    third.wait_text(r"grub>", 300)
+    ids = [guest.state()["id"] for guest in (first, second, third)]
+    require(len(set(ids)) == 3, f"the IDs are not different: {ids}")
+    first.destroy()
+    wait_for("one is gone", lambda: first.state() is None, 60)
+    before = len(second.serial())
+    wait_for("the other goes on", lambda: len(second.serial()) > before, 60)
+
+
+@boot_test("responsive", "the control OS stays responsive while a guest is busy, and loses no time")
+def responsive(context):
+    guest = _linux(context, "busy", extra="escalus.run=spin escalus.then=stay")
+    guest.wait_serial(r"spinning", 240)
+    began = time.monotonic()
+    for _ in itertools.repeat(None, 10):
+        context.run("true", check=True)
+    require(time.monotonic() - began < 30, "ten commands took longer than 30 s")
+    inside = context.run("read a _ </proc/uptime; sleep 5; read b _ </proc/uptime; echo $a $b").text.split()
+    slept = float(inside[1]) - float(inside[0])
+    require(4.9 < slept < 8, f"five seconds of sleep took {slept} s of the control OS's time")
