@@ -27,8 +27,8 @@ const char* to_string(abi::Status status) {
         return "the monitor has no room for another VM";
     case abi::Status::Busy:
         return "a vCPU is in guest mode";
-    case abi::Status::NotSupported:
-        return "not supported by this CPU";
+    case abi::Status::NotReady:
+        return "the VM's memory is not scrubbed yet";
     }
     return "an error that this version does not know";
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -90,6 +91,7 @@ void MonitorVm::attach(const PhysicalMemory& memory, HostPhys vm_page) {
     }
     const auto& page = *area_.at<const abi::VmPage>();
     key_ = page.key;
+    scrub();
     allocator_ = RegionAllocator{std::span{page.extent}.first(std::min(page.extents, abi::extents_max))};
     memory_ = Mapping::reserve(allocator_.total());
     std::uint64_t offset = 0;
@@ -103,6 +105,19 @@ void MonitorVm::attach(const PhysicalMemory& memory, HostPhys vm_page) {
                                                        *area_.at<abi::StatPage>(vcpu_page + page_size)));
     }
     install_kick_handler();
+}
+
+// The memory still holds what its last user left, and cannot be mapped before it is zeroed. Piece by piece,
+// so that the machine stays responsive.
+void MonitorVm::scrub() {
+    for (;;) {
+        const auto result = call(abi::Call::VmScrub, 0);
+        if (result.status != abi::Status::Ok)
+            throw EngineError{
+                fmt::format("the VM's memory cannot be scrubbed: {}", to_string(result.status))};
+        if (result.rdx == 0)
+            return;
+    }
 }
 
 MonitorVm::~MonitorVm() {
@@ -142,6 +157,10 @@ void MonitorVm::set_cpuid(std::span<const abi::CpuidEntry> entries) {
     auto& page = *area_.at<abi::CpuidPage>(abi::vm_area_cpuid * page_size);
     store(page.count, 0);
     std::ranges::copy(entries, page.entries);
+    // The monitor searches by halves.
+    std::ranges::stable_sort(std::span{page.entries}.first(entries.size()), {}, [](const abi::CpuidEntry& e) {
+        return std::pair{e.function, e.index};
+    });
     store(page.count, static_cast<std::uint32_t>(entries.size()));
 }
 

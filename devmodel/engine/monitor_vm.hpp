@@ -83,6 +83,7 @@ class MonitorVm final : public EngineVm {
     /// one was in. Throws EngineError when it fails.
     void call_outside(abi::Call call, const char* what, std::uint64_t rcx, std::uint64_t r8,
                       std::uint64_t r9 = 0);
+    void scrub();
     void destroy() noexcept;
 
     std::shared_ptr<HypercallPort> port_;

@@ -5,6 +5,7 @@
 #include "vmm/abi/types.hpp"
 
 #include <cstdint>
+#include <new>
 
 namespace escalus::vmm {
 
@@ -29,7 +30,3 @@ void free_object(T* object) {
 }
 
 } // namespace escalus::vmm
-
-inline void* operator new(decltype(sizeof(0)), void* place) noexcept {
-    return place;
-}

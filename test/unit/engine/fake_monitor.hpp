@@ -88,6 +88,7 @@ class FakeMonitor {
     abi::Status create_status = abi::Status::Ok;
     std::vector<abi::Extent> extents{{pool, 4ull << 20}, {pool + (8ull << 20), 8ull << 20}};
     std::atomic<unsigned> in_guest_mode = 0;
+    std::uint64_t unscrubbed = 3; ///< calls of VmScrub that are needed
 
   private:
     class Port final : public HypercallPort {
@@ -112,6 +113,13 @@ class FakeMonitor {
             return {};
         }
         const std::lock_guard lock{mutex_};
+        if (call == abi::Call::VmScrub) {
+            if (key != vm_key)
+                return {abi::Status::BadKey};
+            if (unscrubbed != 0)
+                --unscrubbed;
+            return {abi::Status::Ok, unscrubbed};
+        }
         seen_.push_back({call, a});
         switch (call) {
         case abi::Call::VmCreate:
@@ -125,6 +133,8 @@ class FakeMonitor {
         case abi::Call::VmDirty:
             if (key != vm_key)
                 return {abi::Status::BadKey};
+            if (call == abi::Call::VmMap && unscrubbed != 0)
+                return {abi::Status::NotReady};
             if (in_guest_mode != 0)
                 return {abi::Status::Busy};
             if (call == abi::Call::VmDirty)

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "vmm/cpu/instructions.hpp"
+#include "vmm/svm/vmcb.hpp"
+
+#include <functional>
+#include <string>
+
+#include <catch2/catch.hpp>
+
+using namespace escalus::vmm;
+using namespace escalus::vmm::svm;
+
+namespace {
+Vmcb valid_long_mode() {
+    Vmcb v{};
+    v.control.intercepts2 = intercept2::vmrun;
+    v.control.asid = 2;
+    v.save.efer = efer::svme | efer::lme | efer::lma;
+    v.save.cr0 = cr0::pe | cr0::pg | cr0::et;
+    v.save.cr4 = cr4::pae;
+    v.save.cs.attributes = 0xa9b;
+    return v;
+}
+std::string violation(const std::function<void(Vmcb&)>& spoil) {
+    Vmcb v = valid_long_mode();
+    spoil(v);
+    const char* text = find_violation(v, 40);
+    return text == nullptr ? "" : text;
+}
+} // namespace
+
+TEST_CASE("valid states pass") {
+    CHECK(violation([](Vmcb&) {}).empty());
+    CHECK(violation([](Vmcb& v) { v.save.efer = efer::svme, v.save.cr0 = cr0::et, v.save.cr4 = 0; }).empty());
+    CHECK(violation([](Vmcb& v) { v.control.inject = event::valid | 3u << 8 | 14; }).empty());
+}
+
+TEST_CASE("each consistency check is named") {
+    CHECK(violation([](Vmcb& v) { v.save.efer &= ~efer::svme; }).find("SVME") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.cr0 |= cr0::nw; }).find("NW") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.cr0 |= 1ull << 32; }).find("CR0[63:32]") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.cr3 = 1ull << 40; }).find("CR3") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.cr4 |= 1ull << 40; }).find("CR4[63:32]") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.dr6 = 1ull << 32; }).find("DR6") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.dr7 = 1ull << 32; }).find("DR7") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.cr4 = 0; }).find("PAE") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.cr0 &= ~cr0::pe; }).find("PE") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.cs.attributes |= 1 << 10; }).find("CS.L") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.control.intercepts2 = 0; }).find("VMRUN") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.control.asid = 0; }).find("ASID") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.control.inject = event::valid | 5u << 8; }).find("reserved") !=
+          std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.control.inject = event::valid | 3u << 8 | 2; }).find("vector") !=
+          std::string::npos);
+}
