@@ -13,7 +13,7 @@ from .ui import LabError
 
 BUSYBOX = "/bin/busybox"
 INIT = Path(__file__).with_name("init.sh")
-CONTROL_MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "isofs", "ext4", "vfat", "loop"]
+CONTROL_MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "isofs", "crc32c_generic", "ext4", "vfat", "loop"]
 FIRMWARE_FOLDERS = ["/usr/share/seabios", "/usr/share/vgabios", "/usr/share/novnc"]
 FIRMWARE_NEEDED = re.compile(r"^(?!.*(qxl|virtio|ramfb|vmware|cirrus|ati|-dbg|kvmvapic|sgabios)).*$")
 TOOLS = ["/sbin/e2fsck", "/sbin/mke2fs", "/usr/bin/taskset"]

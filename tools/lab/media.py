@@ -163,13 +163,15 @@ GUEST_SCRIPTS = {
              "(while :; do i=$((i+1)); echo count $i; sleep 1; done) &\n",
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
-    "write-disk": """dmesg | grep -E 'ata.*configured for'
+    "write-disk": """while [ ! -b /dev/sda ]; do sleep 0.2; done
+echo "transfer mode: $(cat /sys/class/ata_device/*/xfer_mode)"
 seq -w 1 200000 >/tmp/base
 head -c 1048568 /tmp/base >/tmp/block
 i=0; while [ $i -lt 64 ]; do printf '%08d' $i; cat /tmp/block; i=$((i+1)); done | \\
   dd of=/dev/sda bs=1M iflag=fullblock conv=fsync && echo disk written
 """,
-    "write-files": """mount -t ext4 /dev/sda /mnt || exit
+    "write-files": """while [ ! -b /dev/sda ]; do sleep 0.2; done
+mount -t ext4 /dev/sda /mnt || exit
 i=1
 while [ $i -le 500 ]; do
   j=0; while [ $j -lt 2000 ]; do echo content $i; j=$((j+1)); done >/mnt/file$i
@@ -184,7 +186,7 @@ def guest_kernel():
     return packages.kernel("generic")
 
 
-def guest_initramfs(scripts=None, modules=("ata_piix", "sd_mod", "sr_mod", "isofs", "ext4"), flavour="generic",
+def guest_initramfs(scripts=None, modules=(), flavour="generic",
                     padding=0):
     """A small Linux system for guests: says on the console that it is up, runs the script that the kernel's
     command line names (escalus.run=NAME), then powers off, reboots or stays (escalus.then=)."""

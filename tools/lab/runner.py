@@ -21,7 +21,7 @@ from .ui import LabError, say, seconds, stage
 SHARED_POOL = 1536  # MiB
 DATA_DISK = 128 << 20
 TESTS = "usr/share/escalus-tests"  # in the control OS
-DISK_MODULES = ("ata_piix", "ata_generic", "sd_mod", "sr_mod", "isofs", "ext4")
+DISK_MODULES = ("ata_piix", "ata_generic", "sd_mod", "sr_mod", "isofs", "crc32c_generic", "ext4")
 
 
 class Report:
