@@ -4,16 +4,15 @@
 //
 // State beyond IdeDrive's: CHS translation, multiple count, transfer modes, power mode. Missing: SMART,
 // security, host protected area (READ NATIVE MAX answers, SET MAX aborts), queued commands, APM, AAM: all of
-// these abort, and IDENTIFY DEVICE says so.
+// these abort, and IDENTIFY DEVICE says so. SLEEP is STANDBY: it needs no reset to wake.
 #pragma once
 
 #include "devmodel/devices/storage/ide_drive.hpp"
+#include "devmodel/devices/storage/ide_identity.hpp"
+
+#include <array>
 
 namespace escalus {
-
-struct IdeStrings {
-    std::string model, serial, firmware; ///< at most 40, 20 and 8 printable ASCII characters are used
-};
 
 class AtaDisk final : public IdeDrive {
   public:
@@ -24,54 +23,56 @@ class AtaDisk final : public IdeDrive {
     struct Geometry {
         std::uint32_t cylinders, heads, sectors;
     };
-    using Handler = void (AtaDisk::*)();
-    struct Command;
-    static const Command* find(std::uint8_t code);
+    enum class Addressing { Short, Long }; ///< 28-bit or CHS registers; 48-bit registers
+    enum class Movement { Pio, Multiple, Dma };
+    struct Extent {
+        std::uint64_t lba;
+        std::uint32_t sectors;
+    };
+    using Handler = void (*)(AtaDisk&);
+    static const std::array<Handler, 256>& commands();
 
     void execute(std::uint8_t code) override;
     void set_signature() override;
+    [[nodiscard]] std::uint8_t status_after_reset() const override { return ata::ready | ata::seek_complete; }
     void revert_settings(bool hardware) override;
     void transfer_done() override;
     void transfer_failed(std::uint64_t offset) override;
 
     // Addressing (clause 6.2).
-    enum class Addressing { Lba28OrChs, Lba48 };
-    struct Extent {
-        std::uint64_t lba;
-        std::uint32_t sectors;
-    };
-    /// Nothing when the address does not exist; the error has been reported then.
+    /// False when there is no such address; the error has been reported then.
     bool decode(Addressing how, Extent& extent);
     void set_address(std::uint64_t lba);
-    void transfer(bool to_guest, bool dma, std::uint32_t sectors_a_block, Addressing how);
 
     // Ends of commands (clause 9).
-    void succeed();
-    void fail(std::uint8_t error, std::uint8_t extra_status = 0);
+    void succeed(bool interrupt = true);
+    void fail(std::uint8_t error);
 
     // Commands.
+    void read(Movement how, Addressing addressing);
+    void write(Movement how, Addressing addressing);
+    void transfer_sectors(bool to_guest, Movement how, Addressing addressing);
+    void verify(Addressing addressing);
     void identify();
-    void verify(Addressing how);
     void set_features();
-    void set_transfer_mode();
     void set_multiple();
     void initialize_parameters();
     void flush();
-    void read_native_max(Addressing how);
+    void read_native_max(Addressing addressing);
     void seek();
+    void enter_standby(bool standby);
     void check_power();
 
-    static Geometry default_geometry(std::uint64_t sectors);
-    static Geometry translation(std::uint64_t sectors, std::uint32_t heads, std::uint32_t sectors_a_track);
+    static Geometry geometry(std::uint64_t sectors, std::uint32_t heads, std::uint32_t sectors_a_track);
+    static Geometry native_geometry(std::uint64_t sectors);
 
     IdeStrings strings_;
     std::uint64_t sectors_;
     Geometry native_, current_;
-    Addressing addressing_ = Addressing::Lba28OrChs; // of the command under way
-    std::uint8_t code_ = 0;                          // the command under way
-    std::uint8_t multiple_ = 0;                      // sectors, 0: disabled
-    std::uint8_t pio_mode_ = 4;
-    std::uint8_t dma_mode_ = 0x22; // as in SET FEATURES 3: multiword DMA 2
+    Extent extent_{};                           // of the command under way
+    Addressing addressing_ = Addressing::Short; // of the command under way
+    std::uint8_t multiple_ = 0;                 // sectors a block, 0: READ and WRITE MULTIPLE are disabled
+    TransferModes modes_;
     bool write_cache_ = true, look_ahead_ = true;
     bool keep_settings_ = false; // SET FEATURES 0x66
     bool standby_ = false;

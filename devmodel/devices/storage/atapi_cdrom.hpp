@@ -7,7 +7,8 @@
 // Missing: audio tracks, multisession, writing, asynchronous event notification.
 #pragma once
 
-#include "devmodel/devices/storage/ata_disk.hpp"
+#include "devmodel/devices/storage/ide_drive.hpp"
+#include "devmodel/devices/storage/ide_identity.hpp"
 
 #include <array>
 #include <optional>
@@ -20,9 +21,9 @@ class AtapiCdrom final : public IdeDrive {
     explicit AtapiCdrom(std::unique_ptr<BlockBackend> medium,
                         IdeStrings strings = {"ESCALUS DVD-ROM", "ES00002", "1.0"});
 
-    /// The user's side. Inserting replaces a medium that is there and closes the tray; the guest sees a unit
-    /// attention. Ejecting works even when the guest has locked the drive (`locked()` tells), as the
-    /// emergency hole of a real drive does. A command under way fails.
+    /// The user's side. Inserting (not null) replaces a medium that is there and closes the tray; the guest
+    /// sees a unit attention. Ejecting works even when the guest has locked the drive (`locked()` tells), as
+    /// the emergency hole of a real drive does. A command under way fails.
     void insert(std::unique_ptr<BlockBackend> medium);
     void eject();
     [[nodiscard]] bool locked() const { return locked_; }
@@ -33,86 +34,99 @@ class AtapiCdrom final : public IdeDrive {
     struct Sense {
         std::uint8_t key = 0, code = 0, qualifier = 0;
     };
-    struct PacketCommand;
-    using Packet = std::array<std::uint8_t, 12>;
-    static const PacketCommand* find(std::uint8_t code);
+    struct PacketCommand {
+        void (*run)(AtapiCdrom&) = nullptr;
+        bool needs_medium = true;
+        bool despite_attention = false; ///< runs, and leaves a pending unit attention alone
+    };
+    enum class Phase : std::uint8_t {
+        Ata,    ///< an ATA command
+        Packet, ///< PACKET, whose command packet is to come
+        Data,   ///< PACKET, which has its command packet
+    };
+    enum class MediaEvent : std::uint8_t { None = 0, EjectRequest = 1, NewMedia = 2, Removal = 3 };
 
+    // ATA level (atapi_cdrom.cpp).
     void execute(std::uint8_t code) override;
-    bool executes_while_busy(std::uint8_t code) const override;
+    [[nodiscard]] bool executes_while_busy(std::uint8_t code) const override;
     void set_signature() override;
+    /// Clear, without DRDY: that tells packet devices (clause 9.10).
+    [[nodiscard]] std::uint8_t status_after_reset() const override { return 0; }
     void revert_settings(bool hardware) override;
+    void identify();
+    void set_features();
+    void succeed_ata();
+    void abort_ata();
+    void begin_packet();
+
+    // The movement of a packet command's data.
     void read_medium(std::uint64_t offset, std::span<std::uint8_t> data,
                      BlockBackend::Completion done) override;
     bool try_read_medium(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) override;
     void block_opened(std::size_t bytes) override;
     void transfer_done() override;
     void transfer_failed(std::uint64_t offset) override;
-    void data_received(std::span<const std::uint8_t> data) override;
+    void data_received(std::size_t bytes) override;
+    [[nodiscard]] std::size_t block_size(std::uint64_t total, std::size_t unit) const;
+    /// Zeros to put a reply in.
+    [[nodiscard]] std::span<std::uint8_t> blank(std::size_t bytes);
+    void reply(std::size_t bytes, std::size_t allocated);
 
-    // ATA level.
-    void identify_packet_device();
-    void set_features();
-    void succeed_ata();
-    void abort_ata();
-    void begin_packet();
-
-    // Packet level.
+    // Packet level (atapi_packet.cpp).
+    static const std::array<PacketCommand, 256>& commands();
     void execute_packet();
     void succeed();
     void fail(Sense sense);
-    void reply(std::size_t bytes, std::size_t allocated);
-    [[nodiscard]] std::span<std::uint8_t> fresh_reply(std::size_t bytes);
-    [[nodiscard]] std::size_t block_limit() const;
-    void medium_changed();
+    void change_medium(std::unique_ptr<BlockBackend> medium);
+    [[nodiscard]] Sense no_medium() const;
+    [[nodiscard]] std::uint32_t packet16(unsigned at) const;
+    [[nodiscard]] std::uint32_t packet24(unsigned at) const;
+    [[nodiscard]] std::uint32_t packet32(unsigned at) const;
+    [[nodiscard]] std::uint32_t sectors() const; ///< of the medium
+    [[nodiscard]] bool is_dvd() const;
+    bool check_range(std::uint32_t lba, std::uint32_t count);
 
-    void test_unit_ready();
     void request_sense();
     void inquiry();
-    void mode_sense();
-    void mode_select();
     void start_stop();
     void prevent_allow();
-    void read_capacity();
-    void read_10();
-    void read_12();
-    void read_cd();
+    void read(std::uint32_t lba, std::uint32_t count);
+    void read_cd(std::uint32_t lba, std::uint32_t count);
     void read_cd_msf();
+    void mode_sense();
+    void mode_select();
+    void mode_parameters(std::span<const std::uint8_t> data);
+
+    // What the drive tells about itself and the medium (mmc_information.cpp).
+    void read_capacity();
     void read_toc();
     void read_subchannel();
     void read_header();
-    void seek();
-    void no_audio();
-    void play_audio();
     void get_configuration();
     void get_event_status();
     void read_disc_information();
     void read_track_information();
     void read_dvd_structure();
     void mechanism_status();
-    void set_speed();
-
-    void read_sectors(std::uint32_t lba, std::uint32_t count);
-    void read_parts(std::uint32_t lba, std::uint32_t count);
-    [[nodiscard]] std::uint32_t sectors() const; // of the medium
-    [[nodiscard]] bool is_dvd() const;
-    std::size_t put_mode_page(std::span<std::uint8_t> out, std::uint8_t page, unsigned control) const;
+    std::size_t put_mode_page(std::span<std::uint8_t> out, unsigned page, bool changeable) const;
 
     IdeStrings strings_;
-    Packet packet_{};
-    bool awaiting_packet_ = false;
+    TransferModes modes_;
+    bool keep_settings_ = false;
+
+    std::array<std::uint8_t, 12> packet_{};
+    Phase phase_ = Phase::Ata;
     bool packet_dma_ = false;
+    std::uint16_t byte_limit_ = 0;
+    std::uint8_t raw_parts_ = 0; ///< READ CD under way: the parts of a sector it delivers; 0: user data
+
     Sense sense_;
     std::optional<Sense> attention_;
-    enum class MediaEvent : std::uint8_t { None = 0, EjectRequest = 1, NewMedia = 2, Removal = 3 };
     MediaEvent event_ = MediaEvent::None;
     bool tray_open_ = false;
     bool locked_ = false;
-    bool keep_settings_ = false;
-    std::uint8_t dma_mode_ = 0x22;
-    std::uint8_t raw_parts_ =
-        0; // READ CD: which parts of a sector the transfer under way delivers; 0: user data
-    std::array<std::uint8_t, 6> error_page_{};
-    std::array<std::uint8_t, 14> audio_page_{};
+    std::array<std::uint8_t, 6> error_page_{};  ///< mode page 0x01
+    std::array<std::uint8_t, 14> audio_page_{}; ///< mode page 0x0e
 };
 
 } // namespace escalus

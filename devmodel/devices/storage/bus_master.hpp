@@ -9,6 +9,7 @@
 
 #include "devmodel/machine/guest_memory.hpp"
 
+#include <span>
 #include <vector>
 
 namespace escalus {
@@ -31,9 +32,18 @@ class BusMaster {
     // What a drive does with the data of its transfer. The table is a stream of bytes: its regions need not
     // match sectors.
 
-    /// Host views of the next `bytes` bytes, and moves on past them. False, and nothing moved, when the table
-    /// ends before, or some of it is not memory, or there are too many pieces to be worth it.
-    bool take(std::size_t bytes, Access access, std::vector<std::span<std::uint8_t>>& pieces);
+    /// A position in the table.
+    struct Cursor {
+        std::uint32_t table = 0;   // address of the next descriptor
+        std::uint32_t address = 0; // of the next byte
+        std::uint32_t left = 0;    // bytes in this region
+        bool last = false;         // this region is the last
+    };
+    /// Host views of the next `bytes` bytes, and the position after them, for settle() once they have been
+    /// moved. False when the table ends before, or some of it is not memory, or there are too many pieces to
+    /// be worth it.
+    bool map(std::size_t bytes, Access access, std::vector<std::span<std::uint8_t>>& pieces, Cursor& after);
+    void settle(const Cursor& cursor);
     /// Copies until `data` or the table ends; returns the bytes moved. An address that is not memory stops
     /// the engine with the error bit, as a master abort does.
     std::size_t to_memory(std::span<const std::uint8_t> data);
@@ -44,15 +54,8 @@ class BusMaster {
     static constexpr std::uint8_t status_active = 1, status_error = 2, status_interrupt = 4,
                                   status_capable = 0x60;
 
-    struct Cursor {
-        std::uint32_t table = 0;   // address of the next descriptor
-        std::uint32_t address = 0; // of the next byte
-        std::uint32_t left = 0;    // bytes in this region
-        bool last = false;         // this region is the last
-    };
     /// Makes cursor.left nonzero; false at the end of the table or when the descriptor cannot be read.
     bool next_region(Cursor& cursor, bool& fault) const;
-    void settle(const Cursor& cursor);
     void fail();
     template <typename Move>
     std::size_t walk(std::size_t bytes, Move move);

@@ -36,7 +36,7 @@ class IdeDrive {
 
     // For the channel.
     void plug(IdeHost& host) { host_ = &host; }
-    [[nodiscard]] std::uint8_t read_register(unsigned index, bool previous) const;
+    [[nodiscard]] std::uint8_t read_register(unsigned index, bool previous);
     void write_register(unsigned index, std::uint8_t value);
     [[nodiscard]] std::uint8_t status() const { return status_; }
     [[nodiscard]] bool interrupt_pending() const { return interrupt_pending_; }
@@ -52,6 +52,7 @@ class IdeDrive {
     /// SRST held / released, or EXECUTE DEVICE DIAGNOSTIC (both are seen by both devices).
     void begin_reset();
     void finish_reset();
+    void finish_diagnostic() { set_interrupt(true); }
     /// Power-on or the bus's RESET-.
     void hardware_reset();
     void pause() { paused_ = true; }
@@ -64,6 +65,7 @@ class IdeDrive {
     virtual void execute(std::uint8_t code) = 0;
     virtual bool executes_while_busy(std::uint8_t /*code*/) const { return false; }
     virtual void set_signature() = 0;
+    [[nodiscard]] virtual std::uint8_t status_after_reset() const = 0;
     virtual void revert_settings(bool hardware) = 0;
 
     // The medium, in the transfer's bytes. Overridden where these are not the backend's.
@@ -75,8 +77,7 @@ class IdeDrive {
     virtual void block_opened(std::size_t /*bytes*/) {} ///< DRQ is about to be set for a block by PIO
     virtual void transfer_done() = 0;
     virtual void transfer_failed(std::uint64_t offset) = 0; ///< the medium failed at this byte
-    virtual void
-    data_received(std::span<const std::uint8_t> data); ///< a transfer from the guest to the device itself
+    virtual void data_received(std::size_t /*bytes*/) {} ///< a transfer from the guest to the device itself
 
     struct Transfer {
         enum class Stage {
@@ -89,31 +90,32 @@ class IdeDrive {
         Stage stage = Stage::None;
         bool to_guest = false;
         bool dma = false;
-        bool medium = false;                   ///< false: the buffer is all of it
-        bool first_block = true;               ///< by PIO: no block has been opened yet
-        std::uint64_t offset = 0;              ///< of the medium's next chunk
-        std::uint64_t left = 0;                ///< bytes of the medium that no finished chunk has covered
-        std::size_t unit = 512;                ///< sector size: the smallest chunk
-        std::size_t block = 512;               ///< bytes of a DRQ block
-        std::size_t chunk_limit = chunk_bytes; ///< one unit while looking for a bad sector
-        std::uint64_t careful_end = 0;         ///< where chunk_limit goes back to normal
-        std::size_t position = 0, end = 0;     ///< what the guest has yet to move of the buffer
-        std::size_t block_end = 0;
+        bool medium = false;               ///< false: the buffer is all of it
+        bool verify = false;               ///< only read the medium
+        bool quiet = false;                ///< by PIO: the next block is opened without an interrupt
+        bool failed = false;               ///< the medium failed after what the guest is being given
+        std::uint64_t offset = 0;          ///< of the buffer's first byte in the medium
+        std::uint64_t left = 0;            ///< bytes of the medium from `offset` on
+        std::size_t unit = 512;            ///< sector size
+        std::size_t block = 512;           ///< bytes of a DRQ block
+        std::size_t end = 0;               ///< bytes in the buffer
+        std::size_t position = 0;          ///< what the guest has moved of them
+        std::size_t block_end = 0;         ///< where the DRQ block ends
+        std::size_t io_from = 0, io_n = 0; ///< what the medium is moving of them
         std::error_code error;
     };
 
-    void start_medium_transfer(bool to_guest, bool dma, std::uint64_t offset, std::uint64_t bytes,
-                               std::size_t unit, std::size_t block);
-    /// The buffer's first `bytes` bytes go to the guest / come from it.
-    void start_buffer_transfer(bool to_guest, bool dma, std::size_t bytes, std::size_t block);
+    [[nodiscard]] Transfer medium_transfer(std::uint64_t offset, std::uint64_t bytes, std::size_t unit) const;
+    /// A transfer between the guest and the buffer's first `bytes` bytes alone.
+    [[nodiscard]] Transfer buffer_transfer(bool to_guest, std::size_t bytes) const;
+    void start(const Transfer& transfer);
     [[nodiscard]] std::span<std::uint8_t> buffer() { return *buffer_; }
     /// Ends the transfer, whatever its state; a completion still to come is ignored.
     void abandon();
-    /// A flush, and whatever else the medium does without data: `done` comes unless the drive was reset.
+    /// `done` comes unless the drive was reset.
     void flush_medium(BlockBackend::Completion done);
 
     void set_interrupt(bool pending);
-    [[nodiscard]] Transfer::Stage stage() const { return transfer_.stage; }
     [[nodiscard]] const Transfer& transfer() const { return transfer_; }
 
     TaskFile regs_;
@@ -124,13 +126,16 @@ class IdeDrive {
     void run();
     void step();
     void take_chunk();
+    bool read_straight(BusMaster& dma, std::size_t bytes);
+    void start_io();
     void look_at_answer();
+    void give_to_guest();
     void move_by_dma();
     void offer_block();
     void block_finished();
     void window_finished();
-    std::function<void(std::error_code)> guarded(void (IdeDrive::*then)(std::error_code));
-    void medium_answered(std::error_code error);
+    void finish();
+    [[nodiscard]] BlockBackend::Completion guarded(BlockBackend::Completion done);
 
     IdeHost* host_ = nullptr;
     Transfer transfer_;

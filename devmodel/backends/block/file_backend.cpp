@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/backends/block/file_backend.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace escalus {
+
+namespace {
+constexpr std::uint64_t sector_bytes = 512;
+constexpr std::size_t most_pieces = 1024; // IOV_MAX
+
+std::error_code system_error(int number) {
+    return {number, std::system_category()};
+}
+
+class Descriptor {
+  public:
+    explicit Descriptor(int fd) : fd_{fd} {}
+    ~Descriptor() {
+        if (fd_ >= 0)
+            ::close(fd_);
+    }
+    Descriptor(Descriptor&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
+    Descriptor& operator=(Descriptor&&) = delete;
+    [[nodiscard]] int get() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+// pread/pwrite of all bytes.
+std::error_code read_all(int fd, std::uint64_t offset, std::span<std::uint8_t> data) {
+    while (!data.empty()) {
+        const auto n = ::pread(fd, data.data(), data.size(), static_cast<off_t>(offset));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return system_error(errno);
+        if (n == 0) // the file has shrunk under us
+            return std::make_error_code(std::errc::io_error);
+        data = data.subspan(static_cast<std::size_t>(n));
+        offset += static_cast<std::uint64_t>(n);
+    }
+    return {};
+}
+
+std::error_code write_all(int fd, std::uint64_t offset, std::span<const std::uint8_t> data) {
+    while (!data.empty()) {
+        const auto n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? system_error(errno) : std::make_error_code(std::errc::no_space_on_device);
+        data = data.subspan(static_cast<std::size_t>(n));
+        offset += static_cast<std::uint64_t>(n);
+    }
+    return {};
+}
+
+[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+    throw std::runtime_error{fmt::format("{}: {}", path, why)};
+}
+
+void lock_image(const std::string& path, int fd, bool read_only) {
+    struct flock lock {};
+    lock.l_type = static_cast<short>(read_only ? F_RDLCK : F_WRLCK);
+    lock.l_whence = SEEK_SET; // length 0: to the end, whatever that becomes
+    if (::fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return;
+    if (errno != EACCES && errno != EAGAIN)
+        return; // a file system without locks
+    refuse(path, read_only ? "the image is in use: another machine may write it"
+                           : "the image is in use by another machine (read-only sharing needs both sides "
+                             "to be read-only)");
+}
+} // namespace
+
+struct FileBackend::State {
+    State(std::string image_path, Descriptor descriptor, boost::asio::io_context& io, std::mutex& device_lock)
+        : path{std::move(image_path)}, fd{std::move(descriptor)}, loop{io}, lock{device_lock} {}
+
+    // Runs `work` on the worker, then `done` on the loop with the device lock held, unless the backend has
+    // been destroyed in between.
+    template <typename Work>
+    void submit(Work work, Completion done) {
+        ++pending;
+        boost::asio::post(worker, [this, work = std::move(work), done = std::move(done)]() mutable {
+            const auto error = work();
+            boost::asio::post(loop, [this, error, done = std::move(done), alive = std::weak_ptr{token},
+                                     &device_lock = lock]() {
+                const std::scoped_lock guard{device_lock};
+                if (alive.expired())
+                    return;
+                --pending;
+                done(error);
+            });
+        });
+    }
+
+    // The part of a request that the file has; the rest, up to the padded size, is zero.
+    [[nodiscard]] std::size_t there(std::uint64_t offset, std::size_t bytes) const {
+        return offset >= file_bytes
+                   ? 0
+                   : static_cast<std::size_t>(std::min<std::uint64_t>(bytes, file_bytes - offset));
+    }
+    [[nodiscard]] bool in_range(std::uint64_t offset, std::size_t bytes) const {
+        return offset <= size && bytes <= size - offset;
+    }
+    bool read_at_hand(std::uint64_t offset, std::span<iovec> pieces, std::size_t bytes);
+    bool write_at_hand(std::uint64_t offset, std::span<const std::uint8_t> data);
+
+    std::string path;
+    Descriptor fd;
+    boost::asio::io_context& loop;
+    std::mutex& lock;
+    std::uint64_t file_bytes = 0;
+    std::uint64_t size = 0; // file_bytes, padded to whole sectors
+    bool read_only = false;
+    bool in_memory = false;   // tmpfs: a plain read never waits for a device
+    bool inline_reads = true; // the file system knows RWF_NOWAIT
+    bool inline_writes = true;
+    unsigned pending = 0; // requests handed to the worker that have not completed
+    std::shared_ptr<int> token = std::make_shared<int>(0);
+    boost::asio::thread_pool worker{1}; // last: joined before anything it uses goes
+};
+
+// Only without waiting, and only when nothing is under way that it must not overtake.
+bool FileBackend::State::read_at_hand(std::uint64_t offset, std::span<iovec> pieces, std::size_t bytes) {
+    if (pending != 0 || !inline_reads || bytes != there(offset, bytes))
+        return false;
+    const auto n = ::preadv2(fd.get(), pieces.data(), static_cast<int>(pieces.size()),
+                             static_cast<off_t>(offset), in_memory ? 0 : RWF_NOWAIT);
+    if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS))
+        inline_reads = false;
+    return n == static_cast<ssize_t>(bytes);
+}
+
+bool FileBackend::State::write_at_hand(std::uint64_t offset, std::span<const std::uint8_t> data) {
+    if (pending != 0 || !inline_writes)
+        return false;
+    // iovec has no const; the kernel only reads from it.
+    const iovec piece{const_cast<std::uint8_t*>(data.data()), data.size()}; // NOLINT
+    const auto n = ::pwritev2(fd.get(), &piece, 1, static_cast<off_t>(offset), in_memory ? 0 : RWF_NOWAIT);
+    if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS))
+        inline_writes = false;
+    return n == static_cast<ssize_t>(data.size()); // a part of it is written again, as a whole
+}
+
+std::unique_ptr<FileBackend> FileBackend::open(const std::string& path, bool read_only,
+                                               boost::asio::io_context& loop, std::mutex& device_lock) {
+    Descriptor fd{::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
+    if (fd.get() < 0) {
+        const int error = errno;
+        if (error == EISDIR) // opening a directory for writing
+            refuse(path, "is a directory, not a disk image or block device");
+        if (!read_only && (error == EACCES || error == EROFS || error == EPERM))
+            refuse(path, fmt::format("cannot be opened for writing: {} (a read-only disk can be given with "
+                                     "'r' instead of 'w')",
+                                     std::strerror(error)));
+        refuse(path, fmt::format("cannot be opened: {}", std::strerror(error)));
+    }
+    struct stat info {};
+    if (::fstat(fd.get(), &info) != 0)
+        refuse(path, std::strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        refuse(path, "is a directory, not a disk image or block device");
+    if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode))
+        refuse(path, "is neither a regular file nor a block device");
+
+    auto state = std::make_unique<State>(path, std::move(fd), loop, device_lock);
+    state->read_only = read_only;
+    if (S_ISBLK(info.st_mode)) {
+        if (::ioctl(state->fd.get(), BLKGETSIZE64, &state->file_bytes) != 0)
+            refuse(path, fmt::format("its size cannot be found: {}", std::strerror(errno)));
+        int device_read_only = 0;
+        if (!read_only && ::ioctl(state->fd.get(), BLKROGET, &device_read_only) == 0 && device_read_only != 0)
+            refuse(path, "the block device is read-only (it can be given with 'r' instead of 'w')");
+    } else {
+        state->file_bytes = static_cast<std::uint64_t>(info.st_size);
+        struct statfs system {};
+        state->in_memory = ::fstatfs(state->fd.get(), &system) == 0 &&
+                           (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC);
+    }
+    if (state->file_bytes == 0)
+        refuse(path, "is empty");
+    if (state->file_bytes % sector_bytes != 0 && !read_only)
+        refuse(path,
+               fmt::format("its size, {} bytes, is not a multiple of {}", state->file_bytes, sector_bytes));
+    state->size = (state->file_bytes + sector_bytes - 1) / sector_bytes * sector_bytes;
+    lock_image(path, state->fd.get(), read_only);
+    return std::unique_ptr<FileBackend>{new FileBackend{std::move(state)}};
+}
+
+FileBackend::FileBackend(std::unique_ptr<State> state) : state_{std::move(state)} {}
+
+FileBackend::~FileBackend() {
+    state_->worker.join();
+}
+
+std::uint64_t FileBackend::size() const {
+    return state_->size;
+}
+bool FileBackend::read_only() const {
+    return state_->read_only;
+}
+std::string FileBackend::description() const {
+    return state_->path;
+}
+
+void FileBackend::read(std::uint64_t offset, std::span<std::uint8_t> data, Completion done) {
+    State& s = *state_;
+    if (!s.in_range(offset, data.size())) {
+        done(std::make_error_code(std::errc::invalid_argument));
+        return;
+    }
+    const auto there = s.there(offset, data.size());
+    std::ranges::fill(data.subspan(there), std::uint8_t{0});
+    data = data.first(there);
+    iovec piece{data.data(), data.size()};
+    if (data.empty() || s.read_at_hand(offset, {&piece, 1}, data.size())) {
+        done({});
+        return;
+    }
+    s.submit([fd = s.fd.get(), offset, data] { return read_all(fd, offset, data); }, std::move(done));
+}
+
+bool FileBackend::try_read(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) {
+    if (pieces.size() > most_pieces)
+        return false;
+    std::array<iovec, most_pieces> vector; // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        vector[i] = {pieces[i].data(), pieces[i].size()};
+        bytes += pieces[i].size();
+    }
+    return state_->in_range(offset, bytes) &&
+           state_->read_at_hand(offset, std::span{vector}.first(pieces.size()), bytes);
+}
+
+void FileBackend::write(std::uint64_t offset, std::span<const std::uint8_t> data, Completion done) {
+    State& s = *state_;
+    if (s.read_only) {
+        done(std::make_error_code(std::errc::read_only_file_system));
+        return;
+    }
+    if (!s.in_range(offset, data.size())) {
+        done(std::make_error_code(std::errc::invalid_argument));
+        return;
+    }
+    if (s.write_at_hand(offset, data)) {
+        done({});
+        return;
+    }
+    s.submit([fd = s.fd.get(), offset, data] { return write_all(fd, offset, data); }, std::move(done));
+}
+
+void FileBackend::flush(Completion done) {
+    State& s = *state_;
+    if (s.read_only) {
+        done({});
+        return;
+    }
+    s.submit([fd = s.fd.get()] { return ::fdatasync(fd) == 0 ? std::error_code{} : system_error(errno); },
+             std::move(done));
+}
+
+} // namespace escalus
