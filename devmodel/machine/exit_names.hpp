@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Names for the counters of abi::StatPage, for people.
+#pragma once
+
+#include "vmm/abi/abi.hpp"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace escalus {
+
+/// The counters that are not zero: "entries", "device model: port I/O", "cpuid", ...
+[[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> name_exits(const abi::StatPage& page);
+
+} // namespace escalus

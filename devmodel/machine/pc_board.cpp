@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/machine/pc_board.hpp"
+
+#include "devmodel/backends/block/file_backend.hpp"
+#include "devmodel/backends/char/open_char_backend.hpp"
+#include "devmodel/devices/storage/ata_disk.hpp"
+#include "devmodel/devices/storage/atapi_cdrom.hpp"
+#include "firmware/find_firmware.hpp"
+#include "firmware/fw_cfg_files.hpp"
+
+#include <array>
+#include <cstdlib>
+#include <ctime>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+namespace escalus {
+
+namespace {
+
+constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
+// I/O APIC inputs that no wire of the board drives: the HPET's own choice.
+constexpr std::uint32_t hpet_routes = 0xf00000;
+constexpr unsigned ide_device = 1, ide_function = 1;
+
+struct ComPort {
+    std::uint16_t base;
+    unsigned irq;
+};
+constexpr std::array<ComPort, 4> com_ports{{{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}}};
+
+struct IdePlace {
+    unsigned channel, unit;
+};
+IdePlace ide_place(const DiskConfig& disk) {
+    if (disk.kind == DiskKind::Floppy)
+        throw std::runtime_error{fmt::format("{}: floppy drives are not there yet", disk.device)};
+    if (disk.device.size() != 3 || !disk.device.starts_with("hd") || disk.device[2] < 'a' ||
+        disk.device[2] > 'd')
+        throw std::runtime_error{fmt::format("{}: the pc machine has hda, hdb, hdc and hdd", disk.device)};
+    const auto n = static_cast<unsigned>(disk.device[2] - 'a');
+    return {n / 2, n % 2};
+}
+
+Mc146818::Config rtc_config(const MachineConfig& config) {
+    const auto now = std::time(nullptr);
+    std::int64_t offset = config.rtc_offset_seconds;
+    if (config.localtime) {
+        std::tm local{};
+        localtime_r(&now, &local);
+        offset += local.tm_gmtoff;
+    }
+    return {.unix_seconds = now + offset};
+}
+
+} // namespace
+
+PcFirmware::PcFirmware(const MachineConfig& config) {
+    if (config.kernel.empty())
+        bios = load_firmware(find_firmware(default_bios, config.bios), bios_limit);
+    vga.memory_bytes = std::uint64_t{config.video_memory_mib} << 20;
+    vga.ram_end = std::min(config.memory_bytes, PcMemory::low_limit);
+    if (config.vga != VgaKind::None && config.kernel.empty())
+        vga.bios = load_firmware(find_firmware(default_vga_bios, config.vga_bios), vga_bios_limit);
+}
+
+std::uint64_t PcFirmware::memory_bytes(const MachineConfig& config) const {
+    auto bytes = PcMemory::region_bytes(config.memory_bytes, bios.size());
+    if (config.vga != VgaKind::None)
+        bytes += (Vga::region_bytes(vga) + large_page_size - 1) & ~(large_page_size - 1);
+    return bytes;
+}
+
+PcBoard::PcBoard(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
+                 MemoryMap& engine_memory, const MachineConfig& config, const PcFirmware& firmware,
+                 const std::string& runtime_directory, Signals signals)
+    : space{engine_memory},
+      memory{space, memory_bus, config.memory_bytes, firmware.bios},
+      pic{ports, IrqLine{intr, 0}},
+      legacy{IrqLine{isa.line(0)}, IrqLine{isa.line(8)}},
+      a20{[this](bool open) { memory.set_a20(open); }},
+      fw_cfg{ports, space},
+      pm_timer{clock},
+      piix3{PciSpaces{ports, memory_bus}, isa, signals.reset},
+      host_bridge{PciSpaces{ports, memory_bus}, pci, piix3,
+                  [this](std::span<const ShadowRange> ranges) { memory.shadow_changed(ranges); }},
+      pm{PciSpaces{ports, memory_bus}, clock, pm_timer,
+         Piix4Pm::Wiring{.sci = isa.line(9), .power_off = std::move(signals.power_off)}},
+      ide{PciSpaces{ports, memory_bus}, space, isa.line(14), isa.line(15)},
+      pit{clock, ports, IrqLine{legacy, LegacyRouting::pit}},
+      rtc{clock, ports, IrqLine{legacy, LegacyRouting::rtc}, rtc_config(config)},
+      system_ports{ports, a20, signals.reset},
+      i8042{ports,
+            clock,
+            keyboard,
+            mouse,
+            a20,
+            I8042::Wiring{
+                .keyboard_irq = isa.line(1), .mouse_irq = isa.line(12), .reset = std::move(signals.reset)}} {
+    if (config.apic) {
+        io_apic.emplace(memory_bus, apic_bus, static_cast<std::uint8_t>(0));
+        intr.connect(*io_apic, 0);
+    }
+    isa.connect(pic, io_apic ? &*io_apic : nullptr);
+    if (config.hpet && io_apic)
+        hpet.emplace(clock, memory_bus, legacy, *io_apic, hpet_routes);
+    if (config.vga != VgaKind::None)
+        vga.emplace(firmware.vga, PciSpaces{ports, memory_bus}, space, clock);
+    // SeaBIOS writes its log byte by byte, an exit each: only for those who look for a fault in it.
+    if (std::getenv("ESCALUS_FIRMWARE_LOG") != nullptr) // NOLINT(concurrency-mt-unsafe)
+        debug_console.emplace(ports,
+                              [](std::string_view line) { fmt::print(stderr, "firmware: {}\n", line); });
+    plug_pci();
+    open_disks(loop, device_lock, config);
+    open_serial(loop, device_lock, clock, config, runtime_directory);
+    tell_firmware(config);
+    set_cmos_memory_sizes();
+}
+
+PcBoard::~PcBoard() = default;
+
+void PcBoard::plug_pci() {
+    devices_ = {&pic, &fw_cfg, &piix3,        &host_bridge, &pm,    &ide,
+                &pit, &rtc,    &system_ports, &keyboard,    &mouse, &i8042};
+    pci.plug(0, 0, host_bridge);
+    pci.plug(1, 0, piix3);
+    pci.plug(ide_device, ide_function, ide);
+    pci.plug(1, 3, pm);
+    if (io_apic)
+        devices_.push_back(&*io_apic);
+    if (hpet)
+        devices_.push_back(&*hpet);
+    if (debug_console)
+        devices_.push_back(&*debug_console);
+    if (vga) {
+        pci.plug(2, 0, *vga);
+        devices_.push_back(&*vga);
+    }
+}
+
+void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock,
+                         const MachineConfig& config) {
+    for (const auto& disk : config.disks) {
+        const auto place = ide_place(disk);
+        std::unique_ptr<BlockBackend> medium;
+        const bool cdrom = disk.kind == DiskKind::CdRom;
+        if (!disk.path.empty())
+            medium = FileBackend::open(disk.path, disk.read_only || cdrom, loop, device_lock);
+        else if (!cdrom)
+            throw std::runtime_error{fmt::format("{}: a hard disk needs a file", disk.device)};
+        if (cdrom)
+            ide.attach(place.channel, place.unit, std::make_unique<AtapiCdrom>(std::move(medium)));
+        else
+            ide.attach(place.channel, place.unit, std::make_unique<AtaDisk>(std::move(medium)));
+    }
+}
+
+void PcBoard::open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
+                          const MachineConfig& config, const std::string& runtime_directory) {
+    for (unsigned n = 0; n < config.serial.size() && n < com_ports.size(); ++n) {
+        auto backend = open_char_backend(loop, device_lock, config.serial[n],
+                                         fmt::format("{}/serial{}", runtime_directory, n));
+        if (backend) {
+            uarts.push_back(std::make_unique<Uart16550>(ports, com_ports[n].base, clock,
+                                                        isa.line(com_ports[n].irq), backend.get()));
+            devices_.push_back(uarts.back().get());
+            serial_ports_ |= 1u << n;
+        }
+        serial_backends.push_back(std::move(backend));
+    }
+}
+
+void PcBoard::tell_firmware(const MachineConfig& config) {
+    FirmwareConfig told;
+    told.name = config.name;
+    told.uuid = config.uuid;
+    told.memory_below_4g = memory.low_end();
+    told.memory_above_4g = memory.high_bytes();
+    told.vcpus = config.vcpus;
+    told.acpi = config.acpi;
+    told.apic = config.apic;
+    told.hpet = hpet.has_value();
+    told.serial_ports = serial_ports_;
+    for (const char letter : config.boot)
+        for (const auto& disk : config.disks) {
+            if (disk.kind != (letter == 'd' ? DiskKind::CdRom : DiskKind::Disk) ||
+                (letter != 'c' && letter != 'd'))
+                continue;
+            const auto place = ide_place(disk);
+            told.boot_order.push_back(boot_path::ide(place.channel, place.unit));
+        }
+    add_firmware_files(fw_cfg, told);
+}
+
+// Where older software looks for the size of memory (Ralf Brown's CMOS list).
+void PcBoard::set_cmos_memory_sizes() {
+    const auto set_word = [&](std::uint8_t index, std::uint64_t value) {
+        rtc.set_cmos(index, static_cast<std::uint8_t>(value));
+        rtc.set_cmos(static_cast<std::uint8_t>(index + 1), static_cast<std::uint8_t>(value >> 8));
+    };
+    const auto kib = memory.low_end() >> 10;
+    const auto above_1m = std::min<std::uint64_t>(kib - 1024, 0xffff);
+    set_word(0x15, 640);
+    set_word(0x17, above_1m);
+    set_word(0x30, above_1m);
+    set_word(0x34, kib > 16384 ? std::min<std::uint64_t>((kib - 16384) / 64, 0xffff) : 0);
+    const auto high = memory.high_bytes() >> 16;
+    set_word(0x5b, high);
+    rtc.set_cmos(0x5d, static_cast<std::uint8_t>(high >> 16));
+    rtc.set_cmos(0x14, 0x06); // equipment: a mouse port, an FPU
+}
+
+void PcBoard::connect(LocalApic& apic) {
+    intr.connect(apic, LocalApic::lint0);
+    apic_window.add(apic);
+}
+
+void PcBoard::reset(ResetKind kind) {
+    for (auto* device : devices_)
+        device->reset(kind);
+    a20.set(true);
+}
+
+void PcBoard::start() {
+    for (auto* device : devices_)
+        device->start();
+}
+
+void PcBoard::pause() {
+    for (auto* device : devices_)
+        device->pause();
+}
+
+void PcBoard::resume() {
+    for (auto it = devices_.rbegin(); it != devices_.rend(); ++it)
+        (*it)->resume();
+}
+
+} // namespace escalus

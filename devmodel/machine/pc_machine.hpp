@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The pc machine as a whole: the board, its processors' threads, guest time, and the life of both.
+//
+// Whatever stops the machine from within (reset, power-off, a crash) comes from a vCPU's thread in the middle
+// of an access. It holds all vCPUs there and then, and the loop thread does the rest once they are out.
+#pragma once
+
+#include "devmodel/machine/direct_boot.hpp"
+#include "devmodel/machine/guest_clock.hpp"
+#include "devmodel/machine/machine.hpp"
+#include "devmodel/machine/pc_board.hpp"
+#include "devmodel/machine/vcpu_thread.hpp"
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace escalus {
+
+class PcMachine final : public Machine, private VcpuHost {
+  public:
+    PcMachine(boost::asio::io_context& loop, Engine& engine, const MachineConfig& config,
+              const std::string& runtime_directory);
+    ~PcMachine() override;
+    PcMachine(const PcMachine&) = delete;
+    PcMachine& operator=(const PcMachine&) = delete;
+
+    void start(std::function<void(StopReason, std::string details)> stopped) override;
+    void pause() override;
+    void resume() override;
+    void reset() override;
+    void stop() override;
+    void press_power_button() override;
+    [[nodiscard]] MachineState state() const override;
+    [[nodiscard]] double cpu_seconds() const override;
+    Display* display() override { return board_.vga ? &*board_.vga : nullptr; }
+    KeyboardSink& keyboard() override { return board_.keyboard; }
+    PointerSink& pointer() override { return board_.mouse; }
+    std::mutex& lock() override { return lock_; }
+    [[nodiscard]] std::vector<ExitCount> exit_statistics() override;
+    [[nodiscard]] std::string serial_path(unsigned port) override;
+
+  private:
+    // VcpuHost
+    void triple_fault(unsigned vcpu) override;
+    void vcpu_failed(unsigned vcpu, std::string text) override;
+
+    void build_processors(std::uint64_t tsc_hz);
+    void reset_all(ResetKind kind);
+    void hold_all();
+    void wait_until_held(std::unique_lock<std::mutex>& lock);
+    void let_all_go();
+    void resume_time();
+    void request_reset();
+    void request_power_off();
+    /// Runs on the loop thread, with the lock held and all vCPUs out of guest mode; unless the machine is
+    /// gone.
+    void once_held(std::function<void()> then);
+    void stop_by_itself(StopReason reason, std::string details);
+    void finish_reset();
+
+    // In order of construction; the lock and the loop outlive every device.
+    boost::asio::io_context& loop_;
+    MachineConfig config_;
+    mutable std::mutex lock_;
+    TscMeter meter_;
+    PcFirmware firmware_;
+    std::unique_ptr<EngineVm> vm_;
+    GuestClock clock_;
+    PcBoard board_;
+    std::unique_ptr<DirectBoot> direct_boot_; // null: the firmware boots
+    std::unique_ptr<Emulator> emulator_;
+    std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+    std::condition_variable held_changed_;
+
+    MachineState state_ = MachineState::Created;
+    bool stopping_ = false; // a reset, power-off or crash is under way
+    std::function<void(StopReason, std::string)> stopped_;
+    GuestTime last_triple_fault_ = 0;
+    unsigned quick_triple_faults_ = 0;
+    std::shared_ptr<int> alive_ = std::make_shared<int>(); // posted work looks whether the machine still is
+};
+
+} // namespace escalus

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/machine/vcpu_thread.hpp"
+
+#include "devmodel/machine/cpu_reset.hpp"
+
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace escalus {
+
+namespace {
+constexpr std::uint64_t flag_tf = 1u << 8, flag_if = 1u << 9, flag_rf = 1u << 16;
+constexpr std::uint64_t dr6_single_step = 1u << 14;
+constexpr std::uint8_t vector_nmi = 2, vector_db = 1, vector_gp = 13;
+constexpr std::uint32_t above_every_tpr = 16; // window priority of the 8259's interrupts
+} // namespace
+
+VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurroundings& around,
+                       const LocalApic::Config& apic, const Msrs::Config& msrs, std::uint32_t cpuid_signature)
+    : index_{index},
+      engine_{engine},
+      around_{around},
+      cpuid_signature_{cpuid_signature},
+      apic_{around.clock, this, around.apic_bus, *this, apic},
+      msrs_{msrs},
+      bootstrap_{apic.bootstrap} {}
+
+VcpuThread::~VcpuThread() {
+    join();
+}
+
+// --- lifecycle
+
+void VcpuThread::reset(ResetKind kind) {
+    need_state(abi::group_all);
+    reset_registers(page(), CpuReset::Reset, cpuid_signature_);
+    set_tsc_offset(0 - around_.clock.reference_tsc());
+    apic_.reset(kind);
+    msrs_.reset();
+    halted_ = init_pending_ = nmi_pending_ = false;
+    startup_pending_.reset();
+    waits_for_startup_ = !bootstrap_;
+}
+
+void VcpuThread::start() {
+    thread_ = std::thread{[this] { main(); }};
+}
+
+void VcpuThread::let_go() {
+    may_run_ = true;
+    held_ = false;
+    wake_.notify_one();
+}
+
+void VcpuThread::hold(std::condition_variable& changed) {
+    may_run_ = false;
+    held_changed_ = &changed;
+    wake();
+}
+
+void VcpuThread::quit() {
+    quit_ = true;
+    may_run_ = false;
+    if (in_guest_)
+        engine_.request_exit();
+    wake_.notify_one();
+}
+
+void VcpuThread::join() {
+    if (thread_.joinable())
+        thread_.join();
+}
+
+// --- signals from other threads and devices
+
+void VcpuThread::wake() {
+    if (in_guest_) {
+        if (!std::exchange(exit_requested_, true))
+            engine_.request_exit();
+    } else if (sleeping_) {
+        wake_.notify_one();
+    }
+}
+
+void VcpuThread::nmi() {
+    nmi_pending_ = true;
+    wake();
+}
+
+void VcpuThread::init() {
+    init_pending_ = true;
+    startup_pending_.reset();
+    wake();
+}
+
+void VcpuThread::startup(std::uint8_t vector) {
+    if (!waits_for_startup_ && !init_pending_)
+        return;
+    startup_pending_ = vector;
+    wake();
+}
+
+// --- time
+
+std::uint64_t VcpuThread::tsc_at(GuestTime time) const {
+    return around_.clock.base() + around_.clock.scale().to_ticks(time) + tsc_offset_;
+}
+
+GuestTime VcpuThread::time_of_tsc(std::uint64_t tsc) const {
+    const auto ticks = tsc - tsc_offset_ - around_.clock.base();
+    return static_cast<std::int64_t>(ticks) < 0 ? 0 : around_.clock.scale().time_of(ticks);
+}
+
+void VcpuThread::set_tsc_offset(std::uint64_t offset) {
+    need_state(abi::group_msrs);
+    tsc_offset_ = offset;
+    page().msrs.tsc_offset = offset;
+    page().dirty |= abi::group_msrs;
+    apic_.tsc_changed();
+}
+
+// --- the loop
+
+void VcpuThread::main() {
+    std::unique_lock lock{around_.lock};
+    while (!quit_) {
+        if (!may_run_) {
+            if (!std::exchange(held_, true) && held_changed_ != nullptr)
+                held_changed_->notify_all();
+            wake_.wait(lock);
+            continue;
+        }
+        take_init_and_startup();
+        if (waits_for_startup_ || (halted_ && !can_wake())) {
+            sleeping_ = true;
+            wake_.wait(lock);
+            sleeping_ = false;
+            continue;
+        }
+        halted_ = false;
+        prepare_entry();
+        in_guest_ = true;
+        lock.unlock();
+        auto reason = abi::ExitReason::None;
+        std::string error;
+        try {
+            reason = engine_.run();
+        } catch (const EngineError& e) {
+            error = e.what();
+        }
+        lock.lock();
+        in_guest_ = exit_requested_ = false;
+        if (!error.empty()) {
+            fail(error);
+            continue;
+        }
+        after_exit();
+        handle(reason);
+    }
+}
+
+void VcpuThread::take_init_and_startup() {
+    if (std::exchange(init_pending_, false)) {
+        need_state(abi::group_all);
+        reset_registers(page(), CpuReset::Init, cpuid_signature_);
+        halted_ = nmi_pending_ = false;
+        waits_for_startup_ = !bootstrap_;
+    }
+    if (const auto vector = std::exchange(startup_pending_, std::nullopt); vector && waits_for_startup_) {
+        start_at_vector(page(), *vector);
+        waits_for_startup_ = false;
+    }
+}
+
+bool VcpuThread::can_wake() const {
+    const auto& page = engine_.page();
+    if (page.event.valid != 0 || (nmi_pending_ && page.nmi_blocked == 0))
+        return true;
+    return (page.rflags & flag_if) != 0 && (apic_.pic_interrupt_pending() || apic_.pending_interrupt());
+}
+
+void VcpuThread::need_state(std::uint32_t groups) {
+    // What the engine has not brought up to date and nobody has changed since would be written back stale.
+    auto& page = engine_.page();
+    if (const auto missing = groups & ~page.valid; (missing & ~page.dirty) != 0)
+        engine_.fetch_state();
+}
+
+// --- injection
+
+bool VcpuThread::interruptible() const {
+    const auto& page = engine_.page();
+    return (page.rflags & flag_if) != 0 && page.interrupt_shadow == 0;
+}
+
+void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<std::uint32_t> error_code) {
+    page().event = {.valid = 1,
+                    .type = type,
+                    .vector = vector,
+                    .has_error_code = error_code.has_value() ? std::uint8_t{1} : std::uint8_t{0},
+                    .error_code = error_code.value_or(0)};
+}
+
+void VcpuThread::prepare_entry() {
+    auto& page = engine_.page();
+    if (page.cr8 != apic_.cr8()) {
+        need_state(abi::group_control);
+        page.cr8 = apic_.cr8();
+        page.dirty |= abi::group_control;
+    }
+    bool free = page.event.valid == 0;
+    page.request_nmi_window = 0;
+    if (nmi_pending_) {
+        if (free && page.nmi_blocked == 0) {
+            inject(abi::EventType::Nmi, vector_nmi);
+            nmi_pending_ = free = false;
+        } else {
+            page.request_nmi_window = 1;
+        }
+    }
+    prepare_interrupts(free);
+}
+
+void VcpuThread::prepare_interrupts(bool free) {
+    auto& page = engine_.page();
+    page.request_interrupt_window = 0;
+    const auto want_window = [&](std::uint32_t priority) {
+        page.request_interrupt_window = 1;
+        page.window_priority = priority;
+    };
+    free = free && interruptible();
+    if (apic_.pic_interrupt_pending()) {
+        if (!free)
+            return want_window(above_every_tpr);
+        inject(abi::EventType::Interrupt, around_.pic.acknowledge());
+        apic_.pic_interrupt_taken();
+        free = false;
+    } else if (free) {
+        if (const auto vector = apic_.pending_interrupt()) {
+            apic_.accept(*vector);
+            inject(abi::EventType::Interrupt, *vector);
+            free = false;
+        }
+    }
+    // What has to wait: for IF, for the TPR, or for the one just injected.
+    if (apic_.pic_interrupt_pending())
+        want_window(above_every_tpr);
+    else if (const auto vector = apic_.requested_interrupt())
+        want_window(*vector >> 4);
+}
+
+// --- exits
+
+void VcpuThread::after_exit() {
+    const auto& page = engine_.page();
+    if ((page.valid & abi::group_control) != 0 && page.cr8 != apic_.cr8())
+        apic_.set_cr8(static_cast<std::uint8_t>(page.cr8));
+    if ((page.valid & abi::group_msrs) != 0 && page.msrs.tsc_offset != tsc_offset_) {
+        tsc_offset_ = page.msrs.tsc_offset; // the guest wrote its TSC
+        apic_.tsc_changed();
+    }
+}
+
+void VcpuThread::handle(abi::ExitReason reason) {
+    switch (reason) {
+    case abi::ExitReason::Io:
+        return handle_io();
+    case abi::ExitReason::Memory:
+        return handle_memory();
+    case abi::ExitReason::MsrRead:
+        return handle_msr_read();
+    case abi::ExitReason::MsrWrite:
+        return handle_msr_write();
+    case abi::ExitReason::Halt:
+        halted_ = true;
+        return complete_instruction();
+    case abi::ExitReason::Interrupted:
+    case abi::ExitReason::InterruptWindow:
+    case abi::ExitReason::NmiWindow:
+        return; // the next entry looks at what is pending
+    case abi::ExitReason::Shutdown:
+        return around_.host.triple_fault(index_);
+    case abi::ExitReason::InitSignal:
+        return init();
+    case abi::ExitReason::EntryFailed:
+        return fail("the guest's state is invalid");
+    case abi::ExitReason::Stuck:
+        return fail("an exception is raised without end by its own delivery");
+    case abi::ExitReason::Unhandled:
+        return fail("an exit that the monitor does not know");
+    case abi::ExitReason::None:
+    case abi::ExitReason::Count:
+        break;
+    }
+    fail(fmt::format("exit reason {}", static_cast<unsigned>(reason)));
+}
+
+/// RIP to the next instruction, and what goes with it.
+void VcpuThread::complete_instruction() {
+    auto& page = engine_.page();
+    need_state(abi::group_general);
+    page.rip = page.next_rip;
+    page.rflags &= ~flag_rf;
+    const bool shadow = std::exchange(page.interrupt_shadow, 0) != 0;
+    page.dirty |= abi::group_general;
+    if ((page.rflags & flag_tf) != 0 && !shadow && page.event.valid == 0) {
+        need_state(abi::group_control);
+        page.dr6 |= dr6_single_step;
+        page.dirty |= abi::group_control;
+        inject(abi::EventType::Exception, vector_db);
+    }
+}
+
+void VcpuThread::handle_io() {
+    auto& page = engine_.page();
+    const auto& io = page.exit.io;
+    if (io.string != 0) {
+        need_state(abi::group_general | abi::group_segments | abi::group_control);
+        around_.apic_window.set_current(apic_);
+        return look_at(around_.emulator.string_io(page));
+    }
+    need_state(abi::group_general);
+    const std::size_t width = io.width == 1 || io.width == 2 ? io.width : 4;
+    auto& rax = page.gpr[abi::rax];
+    std::array<std::uint8_t, 4> data{};
+    std::memcpy(data.data(), &rax, 4); // both are little-endian
+    if (io.in != 0) {
+        around_.ports.read(io.port, std::span{data}.first(width));
+        std::uint32_t low = 0;
+        std::memcpy(&low, data.data(), 4);
+        rax = width == 4 ? low : (rax & ~0xffffffffull) | low;
+    } else {
+        around_.ports.write(io.port, std::span<const std::uint8_t>{data}.first(width));
+    }
+    complete_instruction();
+}
+
+void VcpuThread::handle_memory() {
+    need_state(abi::group_general | abi::group_segments | abi::group_control);
+    around_.apic_window.set_current(apic_);
+    look_at(around_.emulator.emulate(engine_.page()));
+}
+
+void VcpuThread::look_at(const EmulationResult& result) {
+    // Done, Fault and Retry all mean: enter the guest.
+    if (result.outcome == EmulationResult::Outcome::Unsupported)
+        around_.host.vcpu_failed(index_, result.text);
+}
+
+void VcpuThread::handle_msr_read() {
+    auto& page = engine_.page();
+    need_state(abi::group_general);
+    const auto index = page.exit.msr.index;
+    const auto value = LocalApic::owns_msr(index) ? apic_.read_msr(index) : msrs_.read(index);
+    if (!value) {
+        unknown_msr(index, false);
+        return inject(abi::EventType::Exception, vector_gp, 0);
+    }
+    page.gpr[abi::rax] = *value & 0xffffffff;
+    page.gpr[abi::rdx] = *value >> 32;
+    complete_instruction();
+}
+
+void VcpuThread::handle_msr_write() {
+    auto& page = engine_.page();
+    need_state(abi::group_general);
+    const auto index = page.exit.msr.index;
+    bool done = false;
+    if (LocalApic::owns_msr(index)) {
+        done = apic_.write_msr(index, page.exit.msr.value);
+        if (index == LocalApic::msr_apic_base)
+            around_.apic_window.update();
+    } else {
+        done = msrs_.write(index, page.exit.msr.value);
+    }
+    if (!done) {
+        unknown_msr(index, true);
+        return inject(abi::EventType::Exception, vector_gp, 0);
+    }
+    complete_instruction();
+}
+
+void VcpuThread::unknown_msr(std::uint32_t index, bool write) {
+    constexpr std::size_t most = 64; // a guest that tries them all does not fill the log
+    if (logged_msrs_.size() >= most || !logged_msrs_.insert(index).second)
+        return;
+    fmt::print(stderr, "vCPU {}: {} MSR {:#x} is refused (#GP)\n", index_, write ? "write of" : "read of",
+               index);
+}
+
+void VcpuThread::fail(const std::string& what) {
+    const auto& page = engine_.page();
+    std::string text = what;
+    const auto reason = static_cast<abi::ExitReason>(page.exit_reason);
+    if (reason == abi::ExitReason::EntryFailed || reason == abi::ExitReason::Unhandled ||
+        reason == abi::ExitReason::Stuck) {
+        const auto& failure = page.exit.failure;
+        const auto length = strnlen(failure.text, sizeof failure.text);
+        text += fmt::format(": {} (code {:#x}, {:#x}, {:#x})", std::string_view{failure.text, length},
+                            failure.code, failure.info1, failure.info2);
+    }
+    try {
+        need_state(abi::group_all);
+        text += '\n' + around_.emulator.describe(page);
+    } catch (const EngineError& e) {
+        text += fmt::format("\n(no registers: {})", e.what());
+    }
+    around_.host.vcpu_failed(index_, std::move(text));
+}
+
+} // namespace escalus
