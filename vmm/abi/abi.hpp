@@ -103,10 +103,13 @@ struct HostPage {
 static_assert(sizeof(HostPage) <= page_size);
 
 /// Text, oldest bytes overwritten: byte n of the stream is text[n % (log_bytes - sizeof(LogRing))].
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic" // a flexible array member, which both compilers have
 struct LogRing {
-    std::uint64_t written;     ///< bytes since boot
-    __extension__ char text[]; // a flexible array member
+    std::uint64_t written; ///< bytes since boot
+    char text[];
 };
+#pragma GCC diagnostic pop
 
 // --- Pages shared with the device model
 // ---------------------------------------------------------------------------

@@ -303,6 +303,14 @@ TEST_CASE("the exit's address spares the page walk where it surely applies", "[e
     pc.memory_exit(Pc::device_gpa + 0x1234, false);
     pc.page.exit.memory.page_walk = 1;
     CHECK(pc.run({0x8b, 0x03}).outcome == Outcome::Fault);
+    // Of two operands at the same offset of different pages it could be either.
+    pc.map(0x20000, 0x50000);
+    pc.memory.bytes[0x50100] = 0x77;
+    pc.page.gpr[abi::rbx] = 0x20100;
+    pc.page.gpr[abi::rsp] = 0x10108;
+    pc.memory_exit(Pc::device_gpa + 0x100, true);
+    CHECK(pc.run({0xff, 0x33}).outcome == Outcome::Done); // push [rbx]
+    CHECK(pc.device_value<std::uint64_t>(0x100) == 0x77);
 }
 
 TEST_CASE("the exit's bytes are the instruction", "[emulator][fault]") {

@@ -268,14 +268,23 @@ TEST_CASE("the address of the exit is not reused for another page", "[emulator][
     pc.map(0x11000, 0x50000);
     pc.reg(abi::rax) = 0x55;
     pc.reg(abi::rdi) = 0x10000;
-    pc.reg(abi::rcx) = 4097;
+    pc.reg(abi::rcx) = 1025;
     pc.memory_exit(Pc::device_gpa, true);
-    REQUIRE(pc.run({0xf3, 0xaa}).outcome == Outcome::Done);
-    REQUIRE(pc.reg(abi::rcx) == 1);
-    pc.page.exit_reason = 0;
-    REQUIRE(pc.run({0xf3, 0xaa}).outcome == Outcome::Done);
+    REQUIRE(pc.run({0xf3, 0xab}).outcome == Outcome::Done);
+    CHECK(pc.reg(abi::rcx) == 0);
+    CHECK(pc.device_value<std::uint8_t>(0) == 0x55);
     CHECK(pc.memory.bytes[0x50000] == 0x55);
-    CHECK(pc.page.rip == Pc::code + 2);
+}
+
+TEST_CASE("16-bit addresses wrap in a segment that goes on", "[emulator][string]") {
+    StringPc pc;
+    pc.reg(abi::rdi) = 0xfffe;
+    pc.reg(abi::rcx) = 4;
+    REQUIRE(pc.io(true, 1, true, 2).outcome == Outcome::Done);
+    CHECK(pc.memory.bytes[0xffff] == 1);
+    CHECK(pc.memory.bytes[0x10000] == 0);
+    CHECK(pc.memory.bytes[0] == 2);
+    CHECK(pc.reg(abi::rdi) == 2);
 }
 
 } // namespace escalus::test
