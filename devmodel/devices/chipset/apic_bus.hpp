@@ -57,8 +57,6 @@ class ApicBus {
     void broadcast_eoi(std::uint8_t vector);
 
   private:
-    bool deliver_lowest_priority(const std::vector<LocalApic*>& candidates, const ApicMessage& message);
-
     std::vector<LocalApic*> apics_;
     std::vector<EoiSink*> eoi_sinks_;
     std::uint32_t turn_ = 0;

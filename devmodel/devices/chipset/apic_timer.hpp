@@ -42,7 +42,7 @@ class ApicTimer {
     void set_divide(std::uint32_t value);
     [[nodiscard]] std::uint32_t divide() const { return divide_; }
     void set_tsc_deadline(std::uint64_t tsc);
-    [[nodiscard]] std::uint64_t tsc_deadline();
+    [[nodiscard]] std::uint64_t tsc_deadline() const;
     /// The guest's TSC was changed.
     void tsc_changed();
 
@@ -50,7 +50,10 @@ class ApicTimer {
     [[nodiscard]] GuestTime divisor() const;
     [[nodiscard]] GuestTime next_expiry() const;
     void advance();
+    void rebase();
+    void deliver_owed();
     void settle();
+    void fire();
 
     Clock& clock_;
     const TscClock* tsc_;

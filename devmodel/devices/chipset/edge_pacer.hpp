@@ -36,7 +36,8 @@ class EdgePacer {
         return std::max(owed_ != 0 ? std::min(next, now + period / 2) : next, earliest_);
     }
     [[nodiscard]] bool owes() const { return owed_ != 0; }
-    void clear() { owed_ = 0; }
+    /// Forgets what is owed: the timer was reprogrammed.
+    void clear() { *this = {}; }
 
   private:
     std::uint64_t owed_ = 0;

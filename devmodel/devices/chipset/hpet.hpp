@@ -29,7 +29,7 @@ class Hpet final : public Device, public BusDevice {
     static constexpr std::uint64_t mmio_base = 0xfed00000, mmio_size = 0x400;
     static constexpr unsigned timer_count = 3;
     static constexpr std::uint32_t period_fs = 10'000'000;
-    static constexpr std::uint64_t recent_past = 100'000; ///< ticks: 1 ms
+    static constexpr std::uint64_t recent_past = 10'000'000; ///< ticks: 100 ms
 
     /// Interrupts that are not routed to the legacy lines reach `io_apic` with the input number that the
     /// guest chose out of `routes` (a mask of I/O APIC inputs; give it inputs that nothing else drives).
@@ -48,23 +48,28 @@ class Hpet final : public Device, public BusDevice {
         bool accumulator_open = false;         // the low half was set by VAL_SET; the high half may follow
         std::optional<std::uint64_t> match_at; // tick (of hpet_oscillator) of the next match
         EdgePacer pacer;
-        std::optional<IrqLine> line; // where the interrupt goes now
+        unsigned route = no_route; // where `line` goes
+        IrqLine line;
     };
+    static constexpr unsigned no_route = 0xff;
+
+    [[nodiscard]] bool enabled() const;
+    [[nodiscard]] std::uint64_t tick() const;
     [[nodiscard]] std::uint64_t counter() const;
-    [[nodiscard]] std::uint64_t read_register(unsigned offset);
+    [[nodiscard]] std::uint64_t read_register(unsigned offset) const;
     void write_register(unsigned offset, std::uint64_t value, std::uint64_t mask);
     void write_config(std::uint64_t value);
-    void write_status(std::uint64_t value);
-    void write_timer_config(unsigned index, std::uint64_t value);
-    void write_comparator(unsigned index, std::uint64_t value, std::uint64_t mask);
-    [[nodiscard]] bool enabled() const { return (config_ & 1) != 0; }
-    [[nodiscard]] std::uint64_t tick() const;
+    void write_timer_config(Comparator& timer, std::uint64_t value);
+    void write_comparator(Comparator& timer, std::uint64_t value, std::uint64_t mask);
 
-    void schedule_match(Comparator& timer);
+    enum class Past { FiresNow, Wraps };
+    void schedule_match(Comparator& timer, Past past);
     void advance();
-    void deliver();
-    void update_lines();
-    void arm();
+    void advance(unsigned index);
+    void connect(unsigned index);
+    void deliver_owed();
+    void settle();
+    void fire();
 
     Clock& clock_;
     LegacyRouting& legacy_;
@@ -73,7 +78,7 @@ class Hpet final : public Device, public BusDevice {
     Timer timer_;
     std::uint64_t config_ = 0;
     std::uint64_t status_ = 0;
-    std::uint64_t counter_base_ = 0; // counter while halted; while it runs, counter minus tick
+    std::uint64_t counter_base_ = 0; // the counter while halted; while it runs, counter minus tick
     std::array<Comparator, timer_count> timers_;
 };
 

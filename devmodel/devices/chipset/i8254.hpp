@@ -61,7 +61,7 @@ class I8254Channel {
     bool gate_ = true;
 
     std::uint16_t written_ = 0;            // count register (CR)
-    bool high_byte_next_ = false;          // write toggle
+    std::optional<std::uint8_t> low_byte_; // the first byte of a count that is being written
     bool read_high_next_ = false;          // read toggle
     bool null_count_ = true;               // CR holds a count that the counting element has not got yet
     bool have_count_ = false;              // a whole count was written since the control word
@@ -94,7 +94,7 @@ class I8254 final : public Device, public BusDevice {
     [[nodiscard]] std::uint8_t read_port(unsigned port);
     void write_port(unsigned port, std::uint8_t value);
     void advance();
-    void settle_irq0(bool before);
+    void deliver_owed();
     void fire();
     void arm();
 

@@ -7,7 +7,8 @@
 // State: IRR, ISR, IMR, input levels, initialization sequence, rotation, special mask, poll, AEOI, ELCR.
 // Kept simpler: an edge is latched until it is acknowledged even when the input falls before that (the real
 // part answers with a spurious IRQ 7 then; all hypervisors latch, and timers here give pulses). 8080/8085
-// mode (ICW4 bit 0 clear) delivers as 8086 mode does. Buffered mode has no effect.
+// mode (ICW4 bit 0 clear) delivers as 8086 mode does. Buffered mode has no effect. ICW3 is read over: the
+// cascade is wired to input 2. ICW1.LTIM has no effect, as in the PIIX: the ELCR decides for each input.
 #pragma once
 
 #include "devmodel/machine/bus.hpp"
@@ -30,26 +31,30 @@ class I8259 {
     void write(unsigned port, std::uint8_t value);
 
     /// The INT pin.
-    [[nodiscard]] bool interrupt_requested() const { return highest_request() >= 0; }
+    [[nodiscard]] bool interrupt_requested() const { return highest_request() != none; }
     /// An INTA cycle: the input that is acknowledged; input 7 when there is no request (spurious).
     unsigned acknowledge();
     [[nodiscard]] std::uint8_t vector(unsigned input) const {
         return static_cast<std::uint8_t>(vector_base_ | input);
     }
-    [[nodiscard]] bool waits_for_icw() const { return next_icw_ != 0; }
+    /// The next read is a poll, and acknowledges.
+    [[nodiscard]] bool polled() const { return poll_; }
 
     [[nodiscard]] std::uint8_t level_triggered() const { return elcr_; }
-    void set_level_triggered(std::uint8_t mask);
+    void set_level_triggered(std::uint8_t mask) { elcr_ = mask; }
 
   private:
-    [[nodiscard]] int highest_request() const;
-    [[nodiscard]] unsigned priority(std::uint8_t bits) const;
-    [[nodiscard]] std::uint8_t effective_requests() const;
-    [[nodiscard]] std::uint8_t level_mask() const { return all_level_ ? 0xff : elcr_; }
+    static constexpr unsigned none = 8;
+
+    /// The input with the highest priority that interrupts now, or `none`.
+    [[nodiscard]] unsigned highest_request() const;
+    /// How many inputs go before the first one of `bits`, in order of priority; `none` when there is none.
+    [[nodiscard]] unsigned rank(std::uint8_t bits) const;
+    [[nodiscard]] std::uint8_t requests() const;
+    [[nodiscard]] std::uint8_t in_service() const;
     void start_initialization(std::uint8_t icw1);
     void write_ocw2(std::uint8_t value);
     void write_ocw3(std::uint8_t value);
-    void end_of_interrupt(unsigned input);
 
     bool is_slave_;
     std::uint8_t inputs_ = 0;
@@ -58,12 +63,10 @@ class I8259 {
     std::uint8_t imr_ = 0;
     std::uint8_t elcr_ = 0;
     std::uint8_t vector_base_ = 0;
-    std::uint8_t icw3_ = 0;
     std::uint8_t lowest_priority_ = 7;
     std::uint8_t next_icw_ = 0; // 2, 3 or 4 during initialization
     bool expects_icw4_ = false;
     bool single_ = false;
-    bool all_level_ = false; // ICW1.LTIM
     bool auto_eoi_ = false;
     bool rotate_on_auto_eoi_ = false;
     bool special_mask_ = false;

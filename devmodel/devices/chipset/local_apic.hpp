@@ -109,48 +109,53 @@ class LocalApic final : public Device, public IrqSink {
     /// Takes part in lowest-priority arbitration: enabled by hardware and software.
     [[nodiscard]] bool accepts_fixed() const;
     [[nodiscard]] std::uint8_t arbitration_priority() const { return processor_priority(); }
-    void receive(const ApicMessage& message);
+    /// False when it is not taken: disabled, or a reserved delivery mode.
+    bool receive(const ApicMessage& message);
 
     [[nodiscard]] std::string_view name() const override { return "local-apic"; }
     /// Power-on and system reset. INIT, which keeps ID and IA32_APIC_BASE, comes as a message.
     void reset(ResetKind kind) override;
 
   private:
-    using Bitmap = std::array<std::uint32_t, 8>; // by vector
+    using Bitmap = std::array<std::uint32_t, 8>; // one bit a vector
     enum LvtEntry : unsigned { timer, thermal, performance, lint_0, lint_1, error, lvt_count };
 
     [[nodiscard]] bool x2apic_mode() const;
     [[nodiscard]] bool hardware_enabled() const;
-    [[nodiscard]] bool software_enabled() const { return (svr_ & 0x100) != 0; }
+    [[nodiscard]] bool software_enabled() const;
     [[nodiscard]] std::uint8_t processor_priority() const;
+    [[nodiscard]] bool matches_logical(std::uint32_t destination) const;
     [[nodiscard]] std::uint32_t logical_id() const;
     void init_state();
 
     void request(std::uint8_t vector, bool level);
     void deliver_lvt(LvtEntry entry);
-    void update_lint0();
+    void request_lint0_level();
     void end_of_interrupt();
     void report_error(std::uint32_t bit);
 
+    // local_apic_registers.cpp; `index` is the register's offset / 16, or its MSR number - 0x800. No value,
+    // and false, mean that there is no such register, or that the value is not one it takes.
     [[nodiscard]] std::optional<std::uint32_t> read_register(unsigned index);
     [[nodiscard]] bool write_register(unsigned index, std::uint32_t value);
+    [[nodiscard]] bool write_x2apic(unsigned index, std::uint64_t value);
+    [[nodiscard]] bool write_base(std::uint64_t value);
+    [[nodiscard]] std::uint32_t lvt_writable(LvtEntry entry) const;
     void write_lvt(LvtEntry entry, std::uint32_t value);
     void write_svr(std::uint32_t value);
-    void write_icr(std::uint64_t value);
-    [[nodiscard]] bool write_base(std::uint64_t value);
+    void send_ipi();
 
     ApicBus& bus_;
     CpuSignals& signals_;
     Config config_;
     ApicTimer timer_;
-    std::uint64_t base_ = 0;
+    std::uint64_t base_ = 0; // IA32_APIC_BASE
     Bitmap irr_{}, isr_{}, tmr_{};
     std::array<std::uint32_t, lvt_count> lvt_{};
     std::uint8_t tpr_ = 0;
-    std::uint32_t id_register_ = 0; // xAPIC ID register
     std::uint32_t ldr_ = 0, dfr_ = 0, svr_ = 0;
     std::uint32_t esr_ = 0, pending_errors_ = 0;
-    std::uint64_t icr_ = 0;
+    std::uint64_t icr_ = 0; // the destination is in the high half, as the mode's register has it
     std::array<bool, 2> lint_{};
     bool ext_int_message_ = false;
 };

@@ -64,8 +64,10 @@ class Mc146818 final : public Device, public BusDevice {
 
     [[nodiscard]] bool chain_runs() const;
     [[nodiscard]] bool updates_run() const;
-    [[nodiscard]] std::int64_t second_index(GuestTime now) const;
-    [[nodiscard]] GuestTime period() const;
+    [[nodiscard]] std::int64_t second_index() const;
+    [[nodiscard]] std::uint64_t periods_at(GuestTime time) const;
+    /// Hertz of the periodic interrupt; 0 when there is none.
+    [[nodiscard]] std::uint64_t periodic_rate() const;
     [[nodiscard]] std::uint8_t encode(unsigned value) const;
     [[nodiscard]] unsigned decode(std::uint8_t value) const;
     [[nodiscard]] std::uint8_t encode_hour(unsigned hour) const;
@@ -74,9 +76,11 @@ class Mc146818 final : public Device, public BusDevice {
     void set_date(const Date& date);
     [[nodiscard]] std::optional<std::int64_t> seconds_to_alarm(std::int64_t second_of_day) const;
 
+    void set_format(std::uint8_t b);
     void advance();
     void settle_interrupt();
     void arm();
+    void fire();
 
     Clock& clock_;
     IrqLine irq8_;

@@ -18,12 +18,12 @@ struct Oscillator {
 
     /// Ticks that have passed at `now` (floor).
     [[nodiscard]] constexpr std::uint64_t ticks(GuestTime now) const {
-        return static_cast<std::uint64_t>(static_cast<unsigned __int128>(now) * numerator / denominator);
+        return static_cast<std::uint64_t>(static_cast<Wide>(now) * numerator / denominator);
     }
     /// The first guest time at which `count` ticks have passed. Beyond the end of guest time it is the end.
     [[nodiscard]] constexpr GuestTime time_of(std::uint64_t count) const {
-        const auto time = (static_cast<unsigned __int128>(count) * denominator + numerator - 1) / numerator;
-        constexpr auto last = static_cast<unsigned __int128>(INT64_MAX);
+        const auto time = (static_cast<Wide>(count) * denominator + numerator - 1) / numerator;
+        constexpr auto last = static_cast<Wide>(INT64_MAX);
         return static_cast<GuestTime>(time < last ? time : last);
     }
 };
