@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/machine/pci.hpp"
+
+#include <array>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+using namespace escalus;
+
+namespace {
+struct Spaces {
+    Bus ports{"port", 0x10000};
+    Bus memory{"memory", 1ull << 46};
+};
+
+struct Card final : PciFunction {
+    explicit Card(Spaces& s)
+        : PciFunction{{.vendor = 0x1234,
+                       .device = 0x5678,
+                       .class_code = 0x010180,
+                       .revision = 2,
+                       .subsystem_vendor = 0x1af4,
+                       .subsystem = 0x1100,
+                       .interrupt_pin = 1},
+                      {s.ports, s.memory}} {
+        declare_bar(0, BarKind::Memory, 0x1000);
+        declare_bar(1, BarKind::Io, 32);
+        declare_bar(2, BarKind::PrefetchableMemory, 1 << 20, false);
+        declare_bar(6, BarKind::Memory, 0x10000, false);
+        set_config(0x40, 2, 0x00ff);
+        set_writable(0x40, 1, 0xff);
+        set_write_one_to_clear(0x41, 1, 0x0f);
+        reset(ResetKind::PowerOn);
+    }
+    [[nodiscard]] std::string_view name() const override { return "card"; }
+    void read(unsigned region, std::uint64_t offset, std::span<std::uint8_t> data) override {
+        std::ranges::fill(data, static_cast<std::uint8_t>(region * 16 + offset));
+    }
+    void write(unsigned, std::uint64_t, std::span<const std::uint8_t>) override {}
+    void bar_moved(unsigned index, std::optional<std::uint64_t> address) override {
+        moves.emplace_back(index, address);
+    }
+    void set_status(std::uint8_t value) { set_config(0x41, 1, value); }
+    std::vector<std::pair<unsigned, std::optional<std::uint64_t>>> moves;
+};
+
+std::uint32_t read(PciFunction& f, unsigned offset, unsigned width = 4) {
+    std::array<std::uint8_t, 4> b{};
+    f.config_read(offset, std::span{b}.first(width));
+    return static_cast<std::uint32_t>(b[0] | b[1] << 8 | b[2] << 16) | std::uint32_t{b[3]} << 24;
+}
+void write(PciFunction& f, unsigned offset, std::uint32_t value, unsigned width = 4) {
+    const std::array<std::uint8_t, 4> b{
+        static_cast<std::uint8_t>(value), static_cast<std::uint8_t>(value >> 8),
+        static_cast<std::uint8_t>(value >> 16), static_cast<std::uint8_t>(value >> 24)};
+    f.config_write(offset, std::span{b}.first(width));
+}
+} // namespace
+
+TEST_CASE("identity is there and read-only") {
+    Spaces s;
+    Card card{s};
+    write(card, 0, 0xffffffff);
+    write(card, 8, 0xffffffff);
+    write(card, 0x2c, 0xffffffff);
+    CHECK(read(card, 0) == 0x56781234);
+    CHECK(read(card, 8) == 0x01018002);
+    CHECK(read(card, 0x2c) == 0x11001af4);
+    CHECK(read(card, 0x3d, 1) == 1);
+}
+
+TEST_CASE("BARs are sized, decode when enabled, and move") {
+    Spaces s;
+    Card card{s};
+    write(card, 0x10, 0xffffffff);
+    write(card, 0x14, 0xffffffff);
+    write(card, 0x18, 0xffffffff);
+    CHECK(read(card, 0x10) == 0xfffff000);
+    CHECK(read(card, 0x14) == 0xffffffe1);
+    CHECK(read(card, 0x18) == 0xfff00008);
+    CHECK(read(card, 0x1c) == 0); // no such BAR
+    write(card, 0x10, 0xfeb00000);
+    write(card, 0x14, 0xc000);
+    std::array<std::uint8_t, 1> b{};
+    CHECK_FALSE(s.memory.read(0xfeb00010, b));
+    write(card, 4, 3, 2);
+    CHECK(s.memory.read(0xfeb00004, b));
+    CHECK(b[0] == 4);
+    CHECK(s.ports.read(0xc001, b));
+    CHECK(b[0] == 17);
+    write(card, 0x10, 0xfec80000);
+    CHECK_FALSE(s.memory.read(0xfeb00004, b));
+    CHECK(s.memory.read(0xfec80004, b));
+    write(card, 4, 0, 2);
+    CHECK_FALSE(s.memory.read(0xfec80004, b));
+    CHECK_FALSE(s.ports.read(0xc001, b));
+}
+
+TEST_CASE("sizing with decoding enabled claims nothing") {
+    Spaces s;
+    Card card{s};
+    write(card, 4, 3, 2);
+    write(card, 0x10, 0xffffffff);
+    std::array<std::uint8_t, 1> b{};
+    CHECK_FALSE(s.memory.read(0xfffff000, b));
+}
+
+TEST_CASE("two functions programmed to one address: the first keeps it, no crash") {
+    Spaces s;
+    Card a{s}, b{s};
+    for (Card* card : {&a, &b}) {
+        write(*card, 0x10, 0xfeb00000);
+        write(*card, 4, 2, 2);
+    }
+    std::array<std::uint8_t, 1> byte{};
+    CHECK(s.memory.read(0xfeb00000, byte));
+    write(b, 4, 0, 2); // the second, which never decoded, lets go of nothing
+    CHECK(s.memory.read(0xfeb00000, byte));
+}
+
+TEST_CASE("a ROM needs its own enable bit; BARs off the bus are only reported") {
+    Spaces s;
+    Card card{s};
+    card.moves.clear();
+    write(card, 4, 2, 2);
+    write(card, 0x30, 0xfea00000);
+    CHECK(card.moves.empty());
+    write(card, 0x30, 0xfea00001);
+    REQUIRE(card.moves.size() == 1);
+    CHECK(card.moves[0].first == 6);
+    CHECK(card.moves[0].second == 0xfea00000);
+    write(card, 0x18, 0xe0000000);
+    REQUIRE(card.moves.size() == 2);
+    CHECK(card.moves[1].second == 0xe0000000);
+}
+
+TEST_CASE("write-one-to-clear, and reset to power-on values") {
+    Spaces s;
+    Card card{s};
+    card.set_status(0x0f);
+    write(card, 0x41, 0x05, 1);
+    CHECK(read(card, 0x41, 1) == 0x0a);
+    write(card, 0x40, 0x12, 1);
+    write(card, 0x10, 0xfeb00000);
+    write(card, 4, 2, 2);
+    card.reset(ResetKind::System);
+    CHECK(read(card, 0x40, 2) == 0x00ff);
+    CHECK(read(card, 0x10) == 0);
+    std::array<std::uint8_t, 1> b{};
+    CHECK_FALSE(s.memory.read(0xfeb00000, b));
+}
+
+TEST_CASE("the bus finds functions, and ones where there are none") {
+    Spaces s;
+    Card card{s};
+    PciBus bus;
+    bus.plug(3, 1, card);
+    CHECK_THROWS_AS(bus.plug(3, 1, card), BusConflict);
+    std::array<std::uint8_t, 4> b{};
+    bus.config_read(0, 3, 1, 0, b);
+    CHECK(b == std::array<std::uint8_t, 4>{0x34, 0x12, 0x78, 0x56});
+    bus.config_read(0, 3, 0, 0, b);
+    CHECK(b[0] == 0xff);
+    bus.config_read(1, 3, 1, 0, b);
+    CHECK(b[0] == 0xff);
+    bus.config_read(0, 3, 1, 254, b); // would run over the end
+    CHECK(b[0] == 0xff);
+    bus.config_write(0, 3, 1, 254, b);
+}
