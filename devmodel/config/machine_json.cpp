@@ -49,7 +49,7 @@ json::object vnc_json(const VncConfig& vnc) {
     json::object result{{"enabled", vnc.enabled}, {"listen", vnc.listen}};
     result["display"] = vnc.display ? json::value(*vnc.display) : json::value(nullptr);
     result["find_unused"] = vnc.find_unused;
-    result["password"] = !vnc.password.empty(); // whether there is one; the file is for everybody to read
+    result["password"] = or_null(vnc.password);
     result["keymap"] = vnc.keymap;
     return result;
 }
@@ -83,7 +83,7 @@ json::object to_json(const MachineConfig& machine) {
     result["name"] = machine.name;
     result["uuid"] = machine.uuid;
     result["type"] = "hvm";
-    result["memory_mib"] = machine.memory_bytes >> 20;
+    result["memory_bytes"] = machine.memory_bytes;
     result["vcpus"] = machine.vcpus;
     result["boot"] = machine.boot;
     result["disks"] = std::move(disks);

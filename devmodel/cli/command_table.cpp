@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/cli/commands.hpp"
+
+#include <array>
+
+namespace escalus {
+namespace {
+
+constexpr std::size_t any = 1000;
+
+constexpr std::array table{
+    Command{
+        "create", "[OPTIONS] [FILE] [KEY=VALUE...]", "start a guest from a domain file or a medium",
+        "FILE is a domain file in the syntax of Xen's xl and xm (docs/DOMAIN_FILES.md). KEY=VALUE changes a\n"
+        "key for this run: escalus create guest.cfg memory=512 name=second\n"
+        "escalus create --cdrom some.iso starts a guest with that medium and defaults for all else.\n\n"
+        "The command stays until the guest ends; its exit code is 0 when the guest powered off and 1 when\n"
+        "it crashed. Ctrl-C ends the guest. With --detach it returns once the guest runs.",
+        create_options, 0, any, run_create},
+    Command{
+        "list", "[--json]", "list the running guests",
+        "State is one letter: r running, p paused, s powered off, c crashed. Time is what the virtual CPUs\n"
+        "used, in seconds.",
+        json_option, 0, 0, run_list},
+    Command{"console", "[-s PORT] NAME", "attach the terminal to a guest's serial port", "Ctrl-] leaves.",
+            console_options, 1, 1, run_console},
+    Command{"vnc", "[--json] NAME", "say where a guest's display is",
+            "Prints the address for VNC viewers and, below it, the address for web browsers.", json_option, 1,
+            1, run_vnc},
+    Command{
+        "screenshot", "[--text] [-o FILE] NAME", "take a picture of a guest's display",
+        "Writes a PNG file, NAME.png unless -o names another (- is standard output). With --text it prints\n"
+        "the characters of a screen in text mode instead.",
+        screenshot_options, 1, 1, run_screenshot},
+    Command{
+        "send-key", "NAME [KEY...] [--text STRING]", "press keys on a guest's keyboard",
+        "A KEY is a name (a, f1, ret, esc, up, ctrl, kp_enter, ...), several at once with - between them\n"
+        "(ctrl-alt-delete), or a scan code in hexadecimal (0x1c). --text types a string after the keys; in\n"
+        "it, \\n is Enter, \\t Tab and \\\\ a backslash.",
+        send_key_options, 1, any, run_send_key},
+    Command{
+        "shutdown", "[-w] NAME", "press a guest's power button",
+        "The guest's system decides what becomes of that. With -w the command returns when the guest ended.",
+        shutdown_options, 1, 1, run_shutdown},
+    Command{"reboot", "NAME", "press a guest's reset button", "", nullptr, 1, 1, run_reboot},
+    Command{"pause", "NAME", "stop a guest's virtual CPUs and its time", "", nullptr, 1, 1, run_pause},
+    Command{"unpause", "NAME", "let a paused guest go on", "", nullptr, 1, 1, run_unpause},
+    Command{"destroy", "NAME", "end a guest at once, like pulling its plug", "", nullptr, 1, 1, run_destroy},
+    Command{"stat", "[--json] NAME", "show what a guest's virtual CPUs spent their time on",
+            "Counts the exits from guest mode by their reason.", json_option, 1, 1, run_stat},
+    Command{"dmesg", "", "print the monitor's log", "", nullptr, 0, 0, run_dmesg},
+    Command{"version", "[--json]", "print the versions of Escalus and of the monitor underneath", "",
+            json_option, 0, 0, run_version},
+};
+
+} // namespace
+
+std::span<const Command> command_table() {
+    return table;
+}
+
+} // namespace escalus

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A machine without an engine: it remembers what was asked of it, and shows a little text screen or picture.
+#pragma once
+
+#include "devmodel/machine/machine.hpp"
+
+#include <utility>
+#include <vector>
+
+namespace escalus {
+
+class FakeMachine final : public Machine, public Display, public KeyboardSink, public PointerSink {
+  public:
+    void start(std::function<void(StopReason, std::string)>) override {
+        asked.emplace_back("start");
+        state_now = MachineState::Running;
+    }
+    void pause() override {
+        asked.emplace_back("pause");
+        state_now = MachineState::Paused;
+    }
+    void resume() override {
+        asked.emplace_back("resume");
+        state_now = MachineState::Running;
+    }
+    void reset() override { asked.emplace_back("reset"); }
+    void stop() override { asked.emplace_back("stop"); }
+    void press_power_button() override { asked.emplace_back("power button"); }
+    [[nodiscard]] MachineState state() const override { return state_now; }
+    [[nodiscard]] double cpu_seconds() const override { return 1.5; }
+    Display* display() override { return has_display ? this : nullptr; }
+    KeyboardSink& keyboard() override { return *this; }
+    PointerSink& pointer() override { return *this; }
+    std::mutex& lock() override { return lock_; }
+    [[nodiscard]] std::vector<ExitCount> exit_statistics() override { return {{"io", 7}, {"cpuid", 3}}; }
+    [[nodiscard]] std::string serial_path(unsigned port) override {
+        return port == 0 ? "/run/fake/serial0" : "";
+    }
+
+    std::vector<Rect> refresh(Picture&) override { return {}; }
+    [[nodiscard]] Picture snapshot() override { return {2, 1, {0xff0000, 0x0000ff}}; }
+    [[nodiscard]] TextScreen text() override {
+        return text_mode ? TextScreen{4, 2, {"grub", ">   "}, 1, 1, true} : TextScreen{};
+    }
+    void key(KeyNumber number, bool down) override { keys.emplace_back(number, down); }
+    void move(int, int, int, unsigned) override {}
+
+    std::vector<std::string> asked;
+    std::vector<std::pair<KeyNumber, bool>> keys;
+    MachineState state_now = MachineState::Running;
+    bool has_display = true, text_mode = true;
+
+  private:
+    std::mutex lock_;
+};
+
+} // namespace escalus
