@@ -30,18 +30,18 @@ namespace boot_path {
 } // namespace boot_path
 
 struct FirmwareConfig {
-    std::string name;                  ///< the guest's, for SMBIOS
-    std::string uuid;                  ///< "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"; empty: none
+    std::string name{};                ///< the guest's, for SMBIOS
+    std::string uuid{};                ///< "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"; empty: none
     std::uint64_t memory_below_4g = 0; ///< bytes of RAM from address 0
     std::uint64_t memory_above_4g = 0; ///< bytes of RAM from 4 GiB
     unsigned vcpus = 1;
     bool acpi = true, apic = true, hpet = true;
-    unsigned serial_ports = 1;           ///< a bit each: COM1 1, COM2 2, COM3 4, COM4 8
-    bool floppy = false;                 ///< a floppy controller exists
-    std::vector<std::string> boot_order; ///< device paths, first choice first
-    bool boot_menu = false;              ///< offer the boot menu (Esc)
+    unsigned serial_ports = 1;             ///< a bit each: COM1 1, COM2 2, COM3 4, COM4 8
+    bool floppy = false;                   ///< a floppy controller exists
+    std::vector<std::string> boot_order{}; ///< device paths, first choice first
+    bool boot_menu = false;                ///< offer the boot menu (Esc)
     unsigned boot_menu_wait_ms = 0;
-    std::vector<E820Entry> reserved; ///< further pieces that the firmware must keep off
+    std::vector<E820Entry> reserved{}; ///< further pieces that the firmware must keep off
 };
 
 /// Fills a fresh FwCfg. Throws std::invalid_argument for a configuration that cannot be (no memory, no vCPU,

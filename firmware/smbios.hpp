@@ -10,8 +10,8 @@
 namespace escalus {
 
 struct SmbiosConfig {
-    std::string name; ///< product serial: the guest's name
-    std::string uuid; ///< empty: "not set"
+    std::string name{}; ///< product serial: the guest's name
+    std::string uuid{}; ///< empty: "not set"
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
     unsigned vcpus = 1;
