@@ -20,6 +20,7 @@ from .ui import LabError, say, seconds, stage
 
 SHARED_POOL = 1536  # MiB
 DATA_DISK = 128 << 20
+TIDY_BUDGET = 300  # seconds; a first run over the whole tree takes longer
 TESTS = "usr/share/escalus-tests"  # in the control OS
 DISK_MODULES = ("ata_piix", "ata_generic", "sd_mod", "sr_mod", "isofs", "crc32c_generic", "ext4")
 
@@ -263,7 +264,7 @@ def main(arguments):
     if not report.failed or not any(name.startswith("build") for name in report.failed):
         run_boot_tests(picked, target, report)
     if wanted("clang-tidy") and not arguments.quick:
-        add(checks.tidy())
+        add(checks.tidy(None if arguments.long or arguments.only else TIDY_BUDGET))
     say(f"\n  all of it took {seconds(time.monotonic() - started)}; artefacts are in {paths.ARTEFACTS}")
     for name in report.failed:
         say(f"  failed: {name}")
