@@ -3,6 +3,9 @@
 // 1.0b; 32-bit integers and the operators of that time, so that the oldest ACPI systems read it too).
 //
 // acpi_tables.cpp puts the machine's facts in place of the values of the names ES.. below.
+//
+// SeaBIOS looks through this table for the devices that it is to start, with a parser that gives the rest of a
+// device up at a Create...Field outside a method: keep those within methods, or the BIOS has no keyboard.
 DefinitionBlock ("dsdt.aml", "DSDT", 1, "ESCALU", "ESCALUS ", 0x00000001)
 {
     Name (ESPB, 0xE0000001) // first address of PCI's memory window
@@ -42,11 +45,11 @@ DefinitionBlock ("dsdt.aml", "DSDT", 1, "ESCALU", "ESCALUS ", 0x00000001)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                     0x00000000, 0xE0000000, 0xFEBFFFFF, 0x00000000, 0x1EC00000, , , PW32)
             })
-            CreateDWordField (CRES, \_SB.PCI0.PW32._MIN, PWMN)
-            CreateDWordField (CRES, \_SB.PCI0.PW32._MAX, PWMX)
-            CreateDWordField (CRES, \_SB.PCI0.PW32._LEN, PWLN)
-            Method (_CRS, 0, NotSerialized)
+            Method (_CRS, 0, Serialized)
             {
+                CreateDWordField (CRES, \_SB.PCI0.PW32._MIN, PWMN)
+                CreateDWordField (CRES, \_SB.PCI0.PW32._MAX, PWMX)
+                CreateDWordField (CRES, \_SB.PCI0.PW32._LEN, PWLN)
                 Store (ESPB, PWMN)
                 Add (Subtract (PWMX, PWMN), 0x01, PWLN)
                 Return (CRES)
@@ -314,12 +317,12 @@ DefinitionBlock ("dsdt.aml", "DSDT", 1, "ESCALU", "ESCALUS ", 0x00000001)
                         IO (Decode16, 0x04D0, 0x04D0, 0x01, 0x02)
                         IO (Decode16, 0x0510, 0x0510, 0x01, 0x0C)
                     })
-                    CreateWordField (CRES, \_SB.PCI0.ISA.MRES.PMIO._MIN, PMMN)
-                    CreateWordField (CRES, \_SB.PCI0.ISA.MRES.PMIO._MAX, PMMX)
-                    CreateWordField (CRES, \_SB.PCI0.ISA.MRES.SMIO._MIN, SMMN)
-                    CreateWordField (CRES, \_SB.PCI0.ISA.MRES.SMIO._MAX, SMMX)
-                    Method (_CRS, 0, NotSerialized)
+                    Method (_CRS, 0, Serialized)
                     {
+                        CreateWordField (CRES, \_SB.PCI0.ISA.MRES.PMIO._MIN, PMMN)
+                        CreateWordField (CRES, \_SB.PCI0.ISA.MRES.PMIO._MAX, PMMX)
+                        CreateWordField (CRES, \_SB.PCI0.ISA.MRES.SMIO._MIN, SMMN)
+                        CreateWordField (CRES, \_SB.PCI0.ISA.MRES.SMIO._MAX, SMMX)
                         Store (ESPM, PMMN)
                         Store (ESPM, PMMX)
                         Add (ESPM, 0x0100, SMMN)
