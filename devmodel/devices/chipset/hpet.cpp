@@ -95,9 +95,14 @@ void Hpet::advance(unsigned index) {
         return;
     std::uint64_t matches = 1;
     if ((timer.config & tn_periodic) != 0 && timer.period != 0) {
-        matches += (now - *timer.match_at) / timer.period;
-        timer.match_at = *timer.match_at + matches * timer.period;
+        const std::uint64_t further = (now - *timer.match_at) / timer.period;
+        const std::uint64_t last = *timer.match_at + further * timer.period; // not after now
+        matches += further;
         timer.value = (timer.value + matches * timer.period) & width_mask(timer.config);
+        if (timer.period <= ~last)
+            timer.match_at = last + timer.period;
+        else
+            timer.match_at.reset(); // beyond the end of time
     } else if ((timer.config & tn_32_bit) != 0) {
         const std::uint64_t wraps = (now - *timer.match_at) >> 32;
         matches += wraps;

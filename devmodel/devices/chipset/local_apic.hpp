@@ -10,7 +10,8 @@
 // raise_performance_counter().
 //
 // How a vCPU's loop uses it, with the device lock held:
-//   before entering:  apic.set_cr8(page.cr8), then
+//   after an exit, before anything else:  apic.set_cr8(page.cr8)   (the guest writes CR8 without exits)
+//   before entering:  page.cr8 = apic.cr8()   (it may have written the TPR register), then
 //     if apic.pic_interrupt_pending():             (ExtINT goes first)
 //         can take it: vector = pic.acknowledge(); apic.pic_interrupt_taken(); inject vector
 //         else:        request an interrupt window
@@ -79,7 +80,11 @@ class LocalApic final : public Device, public IrqSink {
     /// The INTA cycle was run.
     void pic_interrupt_taken() { ext_int_message_ = false; }
     [[nodiscard]] std::uint8_t cr8() const { return static_cast<std::uint8_t>(tpr_ >> 4); }
-    void set_cr8(std::uint8_t value) { tpr_ = static_cast<std::uint8_t>((value & 15) << 4); }
+    /// MOV to CR8 clears the low bits of the TPR; a value that is there already is none.
+    void set_cr8(std::uint8_t value) {
+        if ((value & 15) != cr8())
+            tpr_ = static_cast<std::uint8_t>((value & 15) << 4);
+    }
 
     // --- registers
     /// Where the register page is; nothing when it is disabled or in x2APIC mode.

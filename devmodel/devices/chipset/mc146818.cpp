@@ -250,8 +250,9 @@ void Mc146818::arm() {
     const bool line_waits = (bytes_[reg_c] & c_irqf) != 0 && config_.interrupts_need_register_c;
     GuestTime next = INT64_MAX;
     if (!line_waits) {
-        if ((b & b_pie) != 0 && periodic_rate() != 0)
-            next = chain_base_ + time_of_tick(periods_at(clock_.now()) + 1, periodic_rate());
+        const std::uint64_t rate = periodic_rate();
+        if ((b & b_pie) != 0 && rate != 0)
+            next = chain_base_ + time_of_tick(periods_at(clock_.now()) + 1, rate);
         if ((b & b_uie) != 0 && updates_run())
             next = std::min(next, chain_base_ + (shown_second_ + 1) * ns_per_second);
         if ((b & b_aie) != 0 && updates_run())

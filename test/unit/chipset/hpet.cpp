@@ -239,8 +239,12 @@ TEST_CASE("HPET: an absurd period does not spin the host") {
     REQUIRE(c.io_apic.edges[20] <= 2501);
     REQUIRE(c.io_apic.edges[20] >= 2000);
     c.set(Chip::config(0), enable | periodic | set_value | Chip::route(20));
-    c.set(Chip::comparator(0), ~0ull);
-    c.ticks(10);
+    c.set(Chip::comparator(0), 20'000'000);
+    c.set(Chip::comparator(0), ~0ull); // a period that ends after all time
+    c.ticks(100'000'000);
+    const unsigned edges = c.io_apic.edges[20];
+    c.ticks(100'000'000);
+    REQUIRE(c.io_apic.edges[20] == edges);
     c.set(Chip::config(0), 0);
     REQUIRE(c.get(Chip::config(0)) >> 32 == 0x00f00000);
 }

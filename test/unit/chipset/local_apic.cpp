@@ -93,6 +93,8 @@ TEST_CASE("APIC: the task priority, by register and by CR8") {
     REQUIRE(b.cpu[0]->kicks == 1); // the guest may have lowered CR8 unseen
     REQUIRE_FALSE(b[0].pending_interrupt());
     REQUIRE(b[0].requested_interrupt() == 0x6f); // for the interrupt window
+    b[0].set_cr8(6);                             // no change: the low bits stay
+    REQUIRE(b.get(tpr) == 0x65);
     b[0].set_cr8(5);
     REQUIRE(b.get(tpr) == 0x50);
     REQUIRE(b[0].pending_interrupt() == 0x6f);
