@@ -34,7 +34,8 @@ struct Drive : IdeRig {
     }
     Bytes ask(std::vector<std::uint8_t> cdb) { return packet(base, 0, std::move(cdb)); }
     unsigned refused(std::vector<std::uint8_t> cdb) {
-        CHECK(ask(std::move(cdb)).empty());
+        const auto data = ask(std::move(cdb));
+        CHECK(data.empty());
         CHECK((last_status & err) != 0);
         return sense(base, 0);
     }
