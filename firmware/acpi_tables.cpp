@@ -110,11 +110,11 @@ class TableFile {
 void set_name(std::vector<std::uint8_t>& aml, std::string_view name, std::uint32_t value) {
     std::array<std::uint8_t, 6> pattern{0x08, 0, 0, 0, 0, 0x0c}; // NameOp, the name, DWordPrefix
     std::ranges::copy(name, pattern.begin() + 1);
-    const auto found = std::ranges::search(aml, pattern);
-    if (found.empty() || found.end() + 4 > aml.end())
+    const auto found = std::search(aml.begin(), aml.end(), pattern.begin(), pattern.end());
+    if (aml.end() - found < 10)
         throw std::logic_error{fmt::format("the DSDT has no name {}", name)};
     for (unsigned i = 0; i < 4; ++i)
-        *(found.end() + i) = static_cast<std::uint8_t>(value >> (8 * i));
+        *(found + 6 + i) = static_cast<std::uint8_t>(value >> (8 * i));
 }
 
 std::vector<std::uint8_t> make_dsdt(const AcpiConfig& config) {
