@@ -81,9 +81,9 @@ struct CpuMode {
     std::uint8_t stack_bytes; ///< of the stack pointer
 };
 
-/// All ones in the low `bytes` bytes (1 to 8).
+/// All ones in the low `bytes` bytes.
 constexpr std::uint64_t mask_of(unsigned bytes) {
-    return ~std::uint64_t{0} >> (64 - 8 * bytes);
+    return bytes >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * bytes)) - 1;
 }
 constexpr std::uint64_t sign_bit(unsigned bytes) {
     return std::uint64_t{1} << (8 * bytes - 1);

@@ -43,7 +43,6 @@ class PageWalker {
 
   private:
     struct Path;
-    enum class Marked { Yes, Raced };
 
     [[nodiscard]] Translation walk_once(const abi::VcpuPage& page, std::uint64_t linear, WalkAccess access,
                                         std::uint32_t pkru, bool& raced) const;
