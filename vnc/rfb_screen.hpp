@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-struct _rfbScreenInfo;
+struct _rfbScreenInfo; // NOLINT(bugprone-reserved-identifier): libvncserver's name
 
 namespace escalus {
 

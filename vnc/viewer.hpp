@@ -19,8 +19,8 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-struct _rfbClientRec;
-struct _rfbScreenInfo;
+struct _rfbClientRec;  // NOLINT(bugprone-reserved-identifier): libvncserver's name
+struct _rfbScreenInfo; // NOLINT(bugprone-reserved-identifier): libvncserver's name
 
 namespace escalus {
 

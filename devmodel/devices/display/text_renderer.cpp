@@ -44,22 +44,31 @@ TextRenderer::Fonts TextRenderer::fonts(const VgaRegisters& regs, const PlanarMe
     return result;
 }
 
-std::vector<Rect> TextRenderer::refresh(const VgaRegisters& regs, const PlanarMemory& memory, Phase phase,
-                                        Picture& picture, bool all) {
+std::vector<Rect> TextRenderer::refresh(const VgaRegisters& regs, const PlanarMemory& memory, bool written,
+                                        Phase phase, Picture& picture, bool all) {
+    const Cursor cursor_now{cursor_enabled(regs), regs.cursor_address(),
+                            static_cast<unsigned>(regs.crtc[0x0a] << 8 | regs.crtc[0x0b])};
+    const bool same_shape = cursor_now.shape == cursor_.shape;
+    const bool same_cursor = std::exchange(cursor_, cursor_now) == cursor_now;
+    const bool same_phase = std::exchange(phase_, phase) == phase;
+    if (!all && !written && same_cursor && same_phase)
+        return {};
     if (all) {
         lines_ = scan_lines(regs, picture.height);
         bands_ = bands(lines_);
         for (unsigned i = 0; i < colours_.size(); ++i)
             colours_[i] = regs.colour(i);
     }
-    if (const auto now = fonts(regs, memory); all || now != fonts_) {
-        fonts_ = now;
-        all = true;
+    if (all || written) {
+        if (const auto now = fonts(regs, memory); all || now != fonts_) {
+            fonts_ = now;
+            all = true;
+        }
     }
     // Panning brings one more column into view.
     const unsigned columns = regs.columns() + 1;
     shown_.resize(std::size_t{columns} * bands_.size());
-    const bool cursor = cursor_enabled(regs) && phase.cursor;
+    const bool cursor = cursor_now.enabled && phase.cursor;
     const unsigned cell_width = regs.character_width() * regs.dot_width();
 
     std::vector<Rect> rects;
@@ -75,7 +84,8 @@ std::vector<Rect> TextRenderer::refresh(const VgaRegisters& regs, const PlanarMe
             if (!phase.characters && blinking(regs) && (cell & 0x8000) != 0)
                 cell |= hidden_flag;
             auto& shown = shown_[row * columns + column];
-            if (!all && shown == cell)
+            const bool reshaped = !same_shape && (cell & cursor_flag) != 0;
+            if (!all && shown == cell && !reshaped)
                 continue;
             shown = cell;
             draw(regs, band, column, cell, picture);

@@ -22,13 +22,14 @@ class TextRenderer {
     /// Which of the blinking things are shown.
     struct Phase {
         bool cursor = true, characters = true;
+        bool operator==(const Phase&) const = default;
     };
 
     static unsigned width(const VgaRegisters& regs) {
         return regs.columns() * regs.character_width() * regs.dot_width();
     }
-    /// Draws what changed; everything when `all` is set.
-    std::vector<Rect> refresh(const VgaRegisters& regs, const PlanarMemory& memory, Phase phase,
+    /// Draws what changed; everything when `all` is set. `written` says whether memory may have changed.
+    std::vector<Rect> refresh(const VgaRegisters& regs, const PlanarMemory& memory, bool written, Phase phase,
                               Picture& picture, bool all);
     [[nodiscard]] static TextScreen text(const VgaRegisters& regs, const PlanarMemory& memory);
 
@@ -44,6 +45,11 @@ class TextRenderer {
         std::uint8_t pan = 0;
         bool operator==(const Band&) const = default;
     };
+    struct Cursor {
+        bool enabled = false;
+        unsigned address = 0, shape = 0;
+        bool operator==(const Cursor&) const = default;
+    };
     static std::vector<Band> bands(const std::vector<ScanLine>& lines);
     static Fonts fonts(const VgaRegisters& regs, const PlanarMemory& memory);
     void draw(const VgaRegisters& regs, const Band& band, unsigned column, std::uint32_t cell,
@@ -53,6 +59,8 @@ class TextRenderer {
     std::vector<Band> bands_;
     std::array<std::uint32_t, 16> colours_{};
     Fonts fonts_{};
+    Cursor cursor_;
+    Phase phase_;
     std::vector<std::uint32_t> shown_; // per band and column: the cell as it was drawn
 };
 

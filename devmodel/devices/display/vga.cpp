@@ -251,7 +251,7 @@ std::vector<Rect> Vga::draw(const Screen& screen, TextRenderer& text, TextRender
                             Picture& picture, bool all) const {
     switch (screen.mode) {
     case Mode::Text:
-        return text.refresh(registers_, planes_, phase, picture, all);
+        return text.refresh(registers_, planes_, dirty_.any(0, PlanarMemory::vga_bytes), phase, picture, all);
     case Mode::Graphics:
         return GraphicsRenderer::refresh(registers_, planes_, dirty_, picture, all);
     case Mode::Vbe:

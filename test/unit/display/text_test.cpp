@@ -93,6 +93,10 @@ TEST_CASE("text is drawn with its font, colours and nine dots") {
         CHECK(pixel(p, 45, 16 + 13) == g.dac(7));
         CHECK(pixel(p, 45, 16 + 14) == g.dac(7));
         CHECK(pixel(p, 45, 16 + 15) == g.dac(0));
+        g.crtc(0x0a, 0x00); // a block
+        CHECK(g.vga.refresh(p) == std::vector{Rect{45, 16, 9, 16}});
+        CHECK(pixel(p, 45, 16) == g.dac(7));
+        CHECK(g.vga.refresh(p).empty());
         g.clock.advance(ns_per_second * 20 / 70);
         CHECK(g.vga.refresh(p) == std::vector{Rect{45, 16, 9, 16}});
         CHECK(pixel(p, 45, 16 + 13) == g.dac(0));
