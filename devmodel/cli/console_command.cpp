@@ -47,7 +47,10 @@ class RawTerminal {
 int open_port(const std::string& path) {
     struct stat status {};
     int fd = -1;
-    if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) {
+    const bool there = ::stat(path.c_str(), &status) == 0;
+    if (there && S_ISREG(status.st_mode))
+        throw std::runtime_error(fmt::format("the serial port goes to the file {}; read it there", path));
+    if (there && S_ISSOCK(status.st_mode)) {
         fd = connect_unix(path);
     } else {
         fd = ::open(path.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);

@@ -316,19 +316,29 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
             events.insert(events.end(), more.begin(), more.end());
         };
         std::int64_t pace = pace_default;
+        const Refusal wrong_types{"bad-request",
+                                  "\"keys\" is a list of strings, \"text\" a string, \"pace\" a number"};
+        const auto string_of = [&](const json::value& value) -> std::string_view {
+            if (!value.is_string())
+                throw wrong_types;
+            return value.get_string();
+        };
         try {
-            if (const auto* keys = request.if_contains("keys"))
-                for (const json::value& chord : keys->as_array())
-                    add(events_of_chord(std::string_view{chord.as_string()}));
+            if (const auto* keys = request.if_contains("keys")) {
+                if (!keys->is_array())
+                    throw wrong_types;
+                for (const json::value& chord : keys->get_array())
+                    add(events_of_chord(string_of(chord)));
+            }
             if (const auto* text = request.if_contains("text"))
-                add(events_of_text(std::string_view{text->as_string()}, config_.vnc.keymap));
-            if (const auto* given = request.if_contains("pace"))
-                pace = std::clamp<std::int64_t>(given->to_number<std::int64_t>(), 0, pace_most);
+                add(events_of_text(string_of(*text), config_.vnc.keymap));
         } catch (const std::invalid_argument& error) {
             throw Refusal{"bad-request", error.what()};
-        } catch (const boost::system::system_error&) {
-            throw Refusal{"bad-request",
-                          "\"keys\" is a list of strings, \"text\" a string, \"pace\" a number"};
+        }
+        if (const auto* given = request.if_contains("pace")) {
+            if (!given->is_int64())
+                throw wrong_types;
+            pace = std::clamp<std::int64_t>(given->get_int64(), 0, pace_most);
         }
         if (events.size() > typed_max)
             throw Refusal{"bad-request", "that is too much to type at once"};

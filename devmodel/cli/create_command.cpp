@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <utility>
 
 #include <boost/json.hpp>
 #include <boost/program_options.hpp>
@@ -23,7 +24,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <system_error>
-#include <utility>
 #include <unistd.h>
 
 namespace escalus {

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include <boost/asio.hpp>
 #include <boost/json.hpp>
@@ -17,7 +18,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <system_error>
-#include <utility>
 #include <unistd.h>
 
 namespace escalus {

@@ -79,11 +79,11 @@ std::vector<KeyEvent> events_of_text(std::string_view text, std::string_view key
 
 void KeyTyper::type(const std::vector<KeyEvent>& events, std::chrono::milliseconds pace,
                     std::function<void()> done) {
+    if (events.empty())
+        return done();
     const bool idle = steps_.empty();
     for (const KeyEvent& event : events)
         steps_.push_back({event, pace, {}});
-    if (steps_.empty())
-        return done();
     steps_.back().done = std::move(done);
     if (idle)
         next();
