@@ -54,7 +54,7 @@ def recognise(path):
         raise LabError(f"{path} is not bootable: it is no CD image, and its first sector does not end with the "
                        "boot signature 55 AA")
     if size in FLOPPY_SIZES:
-        return Kind("fda", "a", "floppy image")
+        raise LabError(f"{path} is a floppy image, and guests have no floppy drive yet")
     return Kind("hda", "c", "disk image")
 
 
