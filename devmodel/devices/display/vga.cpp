@@ -26,6 +26,10 @@ constexpr std::uint64_t registers_size = 0x1000, registers_vga = 0x400, register
 constexpr unsigned blank_width = 720, blank_height = 400;
 constexpr unsigned max_legacy_size = 2048;
 
+// The engine's dirty marks are of the guest's own writes. What a disk's DMA, or an instruction that the
+// device model executes, stores into video memory is found by looking at all of it now and then.
+constexpr GuestTime sweep_period = 2 * ns_per_second;
+
 std::uint64_t rom_size(const std::vector<std::uint8_t>& bios) {
     return bios.empty() ? 0 : std::max<std::uint64_t>(std::bit_ceil(bios.size()), page_size);
 }
@@ -279,6 +283,10 @@ void Vga::harvest() {
 
 std::vector<Rect> Vga::refresh(Picture& picture) {
     harvest();
+    if (clock_.now() - swept_ >= sweep_period) {
+        swept_ = clock_.now();
+        dirty_.mark(0, memory_bytes_);
+    }
     const Screen now = screen();
     const bool resized = picture.width != now.width || picture.height != now.height ||
                          picture.pixels.size() != std::size_t{now.width} * now.height;

@@ -95,6 +95,7 @@ class Vga final : public PciFunction, public Display {
     std::uint16_t vbe_index_ = 0;
     Screen shown_;       // of the last refresh
     bool redraw_ = true; // registers changed since
+    GuestTime swept_ = 0;
     std::vector<std::uint64_t> harvested_;
 };
 

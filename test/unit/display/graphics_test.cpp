@@ -40,6 +40,21 @@ TEST_CASE("mode 13h is plain memory, each pixel two dots by two lines") {
     CHECK(g.vga.text().columns == 0);
 }
 
+TEST_CASE("what reaches video memory behind the guest's back (DMA) is shown within two seconds") {
+    VgaGuest g;
+    g.set_mode(mode_13h);
+    for (unsigned i = 0; i < 8; ++i)
+        g.poke(window + i, 0);
+    Picture p;
+    g.vga.refresh(p);
+    const auto* mapping = g.map.find(window);
+    REQUIRE(mapping != nullptr);
+    mapping->region->bytes()[320] = 7;
+    g.clock.advance(ns_per_second * 2);
+    CHECK(g.vga.refresh(p) == std::vector{Rect{0, 2, 2, 2}});
+    CHECK(g.vga.refresh(p).empty());
+}
+
 TEST_CASE("mode X: unchained planes, page flip, split and panning") {
     VgaGuest g;
     g.set_mode(mode_13h);
