@@ -36,7 +36,7 @@ std::vector<std::uint8_t> BoundedBytes::take(std::size_t limit) {
 /// One descriptor pair. Asio's objects are touched on the loop thread only.
 class CharHub::Connection final : public std::enable_shared_from_this<Connection> {
   public:
-    Connection(std::shared_ptr<CharHub> hub, int input, int output)
+    Connection(const std::shared_ptr<CharHub>& hub, int input, int output)
         : hub_{hub},
           loop_{hub->loop_},
           input_{hub->loop_},

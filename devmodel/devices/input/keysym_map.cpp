@@ -220,6 +220,7 @@ KeysymMap::KeysymMap(std::string_view keymap) {
 const std::vector<std::string>& KeysymMap::names() {
     static const std::vector<std::string> all = [] {
         std::vector<std::string> result;
+        result.reserve(keymaps::layouts.size() + keymaps::synonyms.size());
         for (const auto& layout : keymaps::layouts)
             result.emplace_back(layout.name);
         for (const auto& synonym : keymaps::synonyms)
@@ -258,6 +259,7 @@ std::optional<KeyNumber> key_by_name(std::string_view name) {
 
 std::vector<KeyNumber> keys_by_name(std::string_view chord) {
     std::vector<KeyNumber> keys;
+    keys.reserve(static_cast<std::size_t>(std::ranges::count(chord, '-')) + 1);
     for (std::size_t start = 0; start <= chord.size();) {
         // A "-" at the end, or one that another follows, is the key and not the separator.
         auto end = chord.find('-', start + (start < chord.size() && chord[start] == '-' ? 1 : 0));
