@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::uint32_t header_magic = 0x1badb002, loader_magic = 0x2badb002;
 constexpr std::uint32_t flag_addresses = 1u << 16, flag_video = 1u << 2;
-constexpr std::uint32_t understood = 0x3 | flag_video | 0xfff8; // bits 0 to 15 are requirements
+// Bits 0 to 15 are requirements: page-aligned modules, memory information, a video mode (a wish, in truth).
+constexpr std::uint32_t understood = 0x3 | flag_video;
 constexpr std::uint64_t four_gib = 1ull << 32;
 constexpr std::uint64_t info_place = 0x10000;
 constexpr std::uint64_t first_module_place = 0x100000;

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/machine/pc_machine.hpp"
+#include "test/unit/machine/scripted_engine.hpp"
+#include "test/unit/machine/temporary_file.hpp"
+
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch.hpp>
+
+using namespace escalus;
+using abi::ExitReason;
+
+namespace {
+
+ScriptedVcpu::Step out(std::uint16_t port, std::uint32_t value, std::uint8_t width = 1) {
+    return [=](abi::VcpuPage& page) {
+        page.exit.io = {.port = port, .width = width};
+        page.gpr[abi::rax] = value;
+        page.next_rip = page.rip + 2;
+        return ExitReason::Io;
+    };
+}
+ScriptedVcpu::Step in(std::uint16_t port, std::uint8_t width = 1) {
+    return [=](abi::VcpuPage& page) {
+        page.exit.io = {.port = port, .width = width, .in = 1};
+        page.next_rip = page.rip + 2;
+        return ExitReason::Io;
+    };
+}
+ScriptedVcpu::Step write_msr(std::uint32_t index, std::uint64_t value) {
+    return [=](abi::VcpuPage& page) {
+        page.exit.msr = {.index = index, .reserved = 0, .value = value};
+        page.next_rip = page.rip + 2;
+        return ExitReason::MsrWrite;
+    };
+}
+ScriptedVcpu::Step look(std::function<void(abi::VcpuPage&)> at) {
+    return [=](abi::VcpuPage& page) {
+        at(page);
+        return ExitReason::Interrupted;
+    };
+}
+
+/// A machine on a loop of its own thread.
+struct Fixture {
+    explicit Fixture(unsigned vcpus = 1) : engine{vcpus} {
+        config.name = "test";
+        config.memory_bytes = 4 << 20;
+        config.vcpus = vcpus;
+        config.vga = VgaKind::None;
+        config.bios = bios.path();
+        config.serial = {{SerialKind::File, serial.path()}};
+    }
+    ~Fixture() {
+        if (machine)
+            machine->stop();
+        work.reset();
+        loop.stop();
+        if (thread.joinable())
+            thread.join();
+        machine.reset();
+    }
+    Fixture(const Fixture&) = delete;
+    Fixture& operator=(const Fixture&) = delete;
+
+    void start() {
+        machine = Machine::create(loop, engine, config, "/tmp");
+        thread = std::thread{[this] { loop.run(); }};
+        machine->start([this](StopReason reason, const std::string& details) {
+            const std::lock_guard lock{mutex};
+            stopped = reason;
+            why = details;
+            changed.notify_all();
+        });
+    }
+    StopReason wait_until_stopped() {
+        std::unique_lock lock{mutex};
+        changed.wait(lock, [&] { return stopped.has_value(); });
+        return *stopped;
+    }
+
+    TemporaryFile bios{std::vector<std::uint8_t>(128 << 10, 0x90)};
+    TemporaryFile serial{{}};
+    MachineConfig config;
+    boost::asio::io_context loop;
+    std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work{
+        boost::asio::make_work_guard(loop)};
+    ScriptedEngine engine;
+    std::unique_ptr<Machine> machine;
+    std::thread thread;
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<StopReason> stopped;
+    std::string why;
+};
+
+struct TwoProcessors : Fixture {
+    TwoProcessors() : Fixture{2} {}
+};
+
+} // namespace
+
+TEST_CASE_METHOD(Fixture, "port accesses reach devices and complete the instruction") {
+    auto& cpu = engine.vcpu(0);
+    std::uint64_t rip = 0, rax = 0;
+    cpu.then([&](abi::VcpuPage& page) {
+        CHECK(page.segment[abi::seg_cs].base + page.rip == 0xfffffff0);
+        return out(0x3f8, 'A')(page);
+    });
+    cpu.then(out(0x80, 0x5a));
+    cpu.then([](abi::VcpuPage& page) {
+        page.gpr[abi::rax] = 0x1111111111111111;
+        return in(0x80)(page);
+    });
+    cpu.then(look([&](abi::VcpuPage& page) { rip = page.rip, rax = page.gpr[abi::rax]; }));
+    start();
+    cpu.wait_for_steps(4);
+    CHECK(rip == 0xfff6);
+    CHECK(rax == 0x111111111111115a);
+    cpu.then([](abi::VcpuPage& page) {
+        page.gpr[abi::rax] = ~0ull;
+        return in(0x5678, 4)(page);
+    });
+    cpu.then(look([&](abi::VcpuPage& page) { rax = page.gpr[abi::rax]; }));
+    cpu.wait_for_steps(6);
+    CHECK(rax == 0xffffffff); // nobody there; the upper half is cleared
+    machine->stop();
+    machine.reset();
+    std::ifstream file{serial.path()};
+    CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "A");
+}
+
+TEST_CASE_METHOD(Fixture, "a halted processor sleeps until the timer's interrupt is injected") {
+    auto& cpu = engine.vcpu(0);
+    // 8259: vectors 0x20, only IRQ 0 open. LINT0 as ExtINT. 8254: mode 0, about 20 ms.
+    for (const auto& step : {out(0x20, 0x11), out(0x21, 0x20), out(0x21, 4), out(0x21, 1), out(0x21, 0xfe)})
+        cpu.then(step);
+    cpu.then(write_msr(0x1b, 0xfee00000 | 0xd00)); // x2APIC
+    cpu.then(write_msr(0x80f, 0x1ff));
+    cpu.then(write_msr(0x835, 0x700));
+    for (const auto& step : {out(0x43, 0x30), out(0x40, 0), out(0x40, 0x60)})
+        cpu.then(step);
+    cpu.then([](abi::VcpuPage& page) {
+        page.rflags |= 0x200;
+        page.interrupt_shadow = 1; // STI; HLT
+        page.next_rip = page.rip + 1;
+        return ExitReason::Halt;
+    });
+    abi::Event event{};
+    std::uint64_t rip = 0;
+    cpu.then(look([&](abi::VcpuPage& page) { event = page.event, rip = page.rip; }));
+    start();
+    cpu.wait_for_steps(13);
+    CHECK(event.valid == 1);
+    CHECK(event.type == abi::EventType::Interrupt);
+    CHECK(event.vector == 0x20);
+    CHECK(rip == 0xfff0 + 11 * 2 + 1);
+}
+
+TEST_CASE_METHOD(Fixture, "an interrupt that cannot be taken yet asks for a window") {
+    auto& cpu = engine.vcpu(0);
+    cpu.then(write_msr(0x1b, 0xfee00000 | 0xd00));
+    cpu.then(write_msr(0x80f, 0x1ff));
+    cpu.then(write_msr(0x83f, 0x51)); // self IPI, with interrupts off
+    std::uint32_t window = 0, priority = 0;
+    cpu.then([&](abi::VcpuPage& page) {
+        window = page.request_interrupt_window, priority = page.window_priority;
+        page.rflags |= 0x200;
+        return ExitReason::InterruptWindow;
+    });
+    abi::Event event{};
+    std::uint32_t window_after = 1;
+    cpu.then(look([&](abi::VcpuPage& page) {
+        event = page.event;
+        window_after = page.request_interrupt_window;
+        page.event.valid = 0;
+    }));
+    start();
+    cpu.wait_for_steps(5);
+    CHECK(window == 1);
+    CHECK(priority == 5);
+    CHECK(event.valid == 1);
+    CHECK(event.vector == 0x51);
+    CHECK(window_after == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "unknown MSRs raise #GP and leave RIP alone") {
+    auto& cpu = engine.vcpu(0);
+    cpu.then(write_msr(0x12345678, 1));
+    abi::Event event{};
+    std::uint64_t rip = 0;
+    cpu.then(look([&](abi::VcpuPage& page) { event = page.event, rip = page.rip; }));
+    start();
+    cpu.wait_for_steps(2);
+    CHECK(event.type == abi::EventType::Exception);
+    CHECK(event.vector == 13);
+    CHECK(event.has_error_code == 1);
+    CHECK(rip == 0xfff0);
+}
+
+TEST_CASE_METHOD(Fixture, "the keyboard controller's reset pulse restarts the machine in place") {
+    auto& cpu = engine.vcpu(0);
+    cpu.then(look([](abi::VcpuPage& page) { page.rip = 0x1234, page.cr0 = 0x11; }));
+    cpu.then(out(0x64, 0xfe));
+    std::uint64_t rip = 0, cr0 = 0;
+    cpu.then(look([&](abi::VcpuPage& page) { rip = page.rip, cr0 = page.cr0; }));
+    start();
+    cpu.wait_for_steps(3);
+    CHECK(rip == 0xfff0);
+    CHECK(cr0 == 0x60000010);
+    CHECK(machine->state() == MachineState::Running);
+}
+
+TEST_CASE_METHOD(Fixture, "a reboot is reported when it is not to restart") {
+    config.on_reboot = LifecycleAction::Destroy;
+    engine.vcpu(0).then(out(0xcf9, 0x06));
+    start();
+    CHECK(wait_until_stopped() == StopReason::Reboot);
+    CHECK(machine->state() == MachineState::PoweredOff);
+}
+
+TEST_CASE_METHOD(Fixture, "soft off by ACPI ends the machine") {
+    auto& cpu = engine.vcpu(0);
+    constexpr std::uint32_t pm = 0x80000000 | 1 << 11 | 3 << 8;
+    cpu.then(out(0xcf8, pm | 0x40, 4));
+    cpu.then(out(0xcfc, 0x601, 4));
+    cpu.then(out(0xcf8, pm | 0x80, 4));
+    cpu.then(out(0xcfc, 1, 1));
+    cpu.then(out(0x604, 1 << 13, 2)); // SLP_EN, type 0
+    start();
+    CHECK(wait_until_stopped() == StopReason::PowerOff);
+    const auto runs = cpu.runs();
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    CHECK(cpu.runs() == runs); // nothing runs any more
+}
+
+TEST_CASE_METHOD(Fixture, "a triple fault resets; a row of them is a crash with a dump") {
+    auto& cpu = engine.vcpu(0);
+    for (unsigned i = 0; i < 5; ++i)
+        cpu.then([](abi::VcpuPage&) { return ExitReason::Shutdown; });
+    start();
+    CHECK(wait_until_stopped() == StopReason::Crash);
+    CHECK_THAT(why, Catch::Matchers::Contains("triple fault"));
+    CHECK(machine->state() == MachineState::Crashed);
+    CHECK(cpu.runs() == 5);
+}
+
+TEST_CASE_METHOD(Fixture, "an invalid state is a crash that names the check") {
+    engine.vcpu(0).then([](abi::VcpuPage& page) {
+        page.exit.failure = {.code = 0xffffffff, .info1 = 0, .info2 = 0, .text = "CR0.PG without CR0.PE"};
+        return ExitReason::EntryFailed;
+    });
+    start();
+    CHECK(wait_until_stopped() == StopReason::Crash);
+    CHECK_THAT(why, Catch::Matchers::Contains("CR0.PG without CR0.PE"));
+}
+
+TEST_CASE_METHOD(Fixture, "while paused nothing runs and the TSC stands still") {
+    auto& cpu = engine.vcpu(0);
+    std::uint64_t before = 0, after = 0;
+    cpu.then(look([&](abi::VcpuPage& page) { before = page.msrs.tsc_offset; }));
+    start();
+    cpu.wait_for_steps(1);
+    machine->pause();
+    CHECK(machine->state() == MachineState::Paused);
+    const auto runs = cpu.runs();
+    cpu.then(look([&](abi::VcpuPage& page) { after = page.msrs.tsc_offset; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    CHECK(cpu.runs() == runs);
+    machine->resume();
+    cpu.wait_for_steps(2);
+    CHECK(static_cast<std::int64_t>(before - after) > 1'000'000); // 20 ms, at any clock rate
+    machine->pause();
+    machine->reset();
+    CHECK(machine->state() == MachineState::Paused);
+    machine->resume();
+}
+
+TEST_CASE_METHOD(TwoProcessors, "application processors wait for INIT and SIPI") {
+    auto& first = engine.vcpu(0);
+    auto& second = engine.vcpu(1);
+    std::uint64_t base = 0;
+    second.then(look([&](abi::VcpuPage& page) { base = page.segment[abi::seg_cs].base + page.rip; }));
+    first.then(write_msr(0x1b, 0xfee00000 | 0xd00));
+    first.then(write_msr(0x80f, 0x1ff));
+    start();
+    first.wait_for_steps(2);
+    CHECK(second.runs() == 0);
+    first.then(write_msr(0x830, 1ull << 32 | 0x4500));
+    first.then(write_msr(0x830, 1ull << 32 | 0x4600 | 0x9a));
+    second.wait_for_steps(1);
+    CHECK(base == 0x9a000);
+    // A second SIPI is ignored by a running processor.
+    first.then(write_msr(0x830, 1ull << 32 | 0x4600 | 0x77));
+    first.wait_for_steps(5);
+    second.then(look([&](abi::VcpuPage& page) { base = page.segment[abi::seg_cs].base; }));
+    second.wait_for_steps(2);
+    CHECK(base == 0x9a000);
+}
+
+TEST_CASE("a machine that cannot be built says why") {
+    Fixture fixture;
+    fixture.config.disks = {{.path = "/nonexistent/disk.img", .device = "hda"}};
+    CHECK_THROWS_WITH(fixture.start(), Catch::Matchers::Contains("/nonexistent/disk.img"));
+    fixture.config.disks = {{.path = {}, .device = "sdz"}};
+    CHECK_THROWS_WITH(fixture.start(), Catch::Matchers::Contains("sdz"));
+}

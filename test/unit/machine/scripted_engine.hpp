@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// An engine whose guests are scripts: each run() of a vCPU executes the next step, which looks at the page
+// and says how the "guest" exits. When the steps are used up, the guest computes until it is kicked.
+#pragma once
+
+#include "devmodel/engine/engine.hpp"
+#include "devmodel/machine/flat_memory.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace escalus {
+
+class ScriptedVcpu final : public EngineVcpu {
+  public:
+    using Step = std::function<abi::ExitReason(abi::VcpuPage&)>;
+
+    abi::VcpuPage& page() override { return page_; }
+    abi::ExitReason run() override {
+        // What the monitor does on the way in and out.
+        page_.dirty = 0;
+        Step step;
+        {
+            std::unique_lock lock{mutex_};
+            ++runs_;
+            changed_.notify_all();
+            if (steps_.empty())
+                changed_.wait(lock, [&] { return kicked_ || !steps_.empty(); });
+            if (kicked_) {
+                kicked_ = false;
+                return abi::ExitReason::Interrupted;
+            }
+            step = std::move(steps_.front());
+            steps_.pop_front();
+        }
+        page_.valid = abi::group_all;
+        const auto reason = step(page_);
+        page_.exit_reason = static_cast<std::uint32_t>(reason);
+        const std::lock_guard lock{mutex_};
+        ++done_;
+        changed_.notify_all();
+        return reason;
+    }
+    void request_exit() override {
+        const std::lock_guard lock{mutex_};
+        kicked_ = true;
+        changed_.notify_all();
+    }
+    void fetch_state() override { page_.valid = abi::group_all; }
+    [[nodiscard]] const abi::StatPage& statistics() const override { return statistics_; }
+
+    void then(Step step) {
+        const std::lock_guard lock{mutex_};
+        steps_.push_back(std::move(step));
+        changed_.notify_all();
+    }
+    /// Waits until that many steps were executed.
+    void wait_for_steps(unsigned count) {
+        std::unique_lock lock{mutex_};
+        changed_.wait(lock, [&] { return done_ >= count; });
+    }
+    [[nodiscard]] unsigned runs() {
+        const std::lock_guard lock{mutex_};
+        return runs_;
+    }
+
+  private:
+    abi::VcpuPage page_{};
+    abi::StatPage statistics_{};
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<Step> steps_;
+    bool kicked_ = false;
+    unsigned done_ = 0, runs_ = 0;
+};
+
+class ScriptedEngine final : public Engine {
+  public:
+    explicit ScriptedEngine(unsigned vcpus = 1) {
+        for (unsigned i = 0; i < vcpus; ++i)
+            vcpus_.push_back(std::make_unique<ScriptedVcpu>());
+    }
+    [[nodiscard]] EngineInfo info() const override { return {"script", "none", 1, 0, 0, 1}; }
+    std::unique_ptr<EngineVm> create_vm(std::uint64_t, unsigned) override {
+        return std::make_unique<Vm>(*this);
+    }
+    ScriptedVcpu& vcpu(unsigned index) { return *vcpus_.at(index); }
+
+  private:
+    class Vm final : public EngineVm {
+      public:
+        explicit Vm(ScriptedEngine& engine) : engine_{engine} {}
+        void set_cpuid(std::span<const abi::CpuidEntry>) override {}
+        EngineVcpu& vcpu(unsigned index) override { return engine_.vcpu(index); }
+        [[nodiscard]] unsigned vcpu_count() const override {
+            return static_cast<unsigned>(engine_.vcpus_.size());
+        }
+        MemoryRegion& allocate(std::string name, std::uint64_t size) override {
+            return memory_.allocate(std::move(name), size);
+        }
+        void map(GuestPhys gpa, MemoryRegion& region, std::uint64_t offset, std::uint64_t size,
+                 Access access) override {
+            memory_.map(gpa, region, offset, size, access);
+        }
+        void unmap(GuestPhys gpa, std::uint64_t size) override { memory_.unmap(gpa, size); }
+        void harvest_dirty(GuestPhys gpa, std::uint64_t size, std::vector<std::uint64_t>& bitmap) override {
+            memory_.harvest_dirty(gpa, size, bitmap);
+        }
+
+      private:
+        ScriptedEngine& engine_;
+        TestMemoryMap memory_;
+    };
+    std::vector<std::unique_ptr<ScriptedVcpu>> vcpus_;
+};
+
+} // namespace escalus
