@@ -84,7 +84,7 @@ def monitor_options(context):
 @boot_test("hostile-hypercalls", "100,000 hypercalls of a process without rights are refused; a guest goes on")
 def hostile_hypercalls(context):
     guest = context.create("witness", display=0, boot="d", disks=[f"{context.media('grub-rescue')},raw,hdc,cdrom"])
-    guest.wait_text(r"grub>")
+    guest.grub_prompt()
     before = context.run("escalus list --json", check=True).text
     done = context.run("setpriv --reuid=1000 --regid=1000 --clear-groups hostile_hypercalls 100000", timeout=600)
     (context.artefacts / "hostile.txt").write_text(str(done))

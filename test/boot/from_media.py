@@ -13,7 +13,7 @@ def _cd(context, name, medium, memory=128):
 @boot_test("grub-rescue", "GRUB's rescue CD: its prompt; `ls` typed over VNC is answered", quick=True)
 def grub_rescue(context):
     guest = _cd(context, "rescue", "grub-rescue")
-    guest.wait_text(r"grub>")
+    guest.grub_prompt()
     guest.picture("prompt")
     with guest.viewer() as viewer:
         viewer.type("ls\n")

@@ -117,7 +117,7 @@ def two_guests(context):
     third = context.create("three", display=1, boot="d", disks=[f"{context.media('grub-rescue')},raw,hdc,cdrom"])
     for guest in (first, second):
         guest.wait_serial(r"count 3\b", 500)
-    third.wait_text(r"grub>", 300)
+    third.grub_prompt()
     ids = [guest.state()["id"] for guest in (first, second, third)]
     require(len(set(ids)) == 3, f"the IDs are not different: {ids}")
     first.destroy()

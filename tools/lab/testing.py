@@ -120,6 +120,13 @@ class Guest:
         return wait_for(f"`escalus create` of {self.name} has returned", lambda: self.result() is not None, timeout,
                         pause=1) and self.result()
 
+    def grub_prompt(self):
+        """Brings GRUB's rescue CD from its menu to its prompt, by the keyboard of a viewer."""
+        self.wait_text(r"GNU GRUB", 240)
+        with self.viewer() as viewer:
+            viewer.key("c")
+        self.wait_text(r"grub>", 60)
+
     def viewer(self, password=None):
         return rfb.Viewer(self.lab.port(VNC_PORTS[self.display]), password)
 
