@@ -18,7 +18,7 @@ namespace {
 
 ScriptedVcpu::Step out(std::uint16_t port, std::uint32_t value, std::uint8_t width = 1) {
     return [=](abi::VcpuPage& page) {
-        page.exit.io = {.port = port, .width = width};
+        page.exit.io = {port, width, 0, 0, 0, 0, 0};
         page.gpr[abi::rax] = value;
         page.next_rip = page.rip + 2;
         return ExitReason::Io;
@@ -26,7 +26,7 @@ ScriptedVcpu::Step out(std::uint16_t port, std::uint32_t value, std::uint8_t wid
 }
 ScriptedVcpu::Step in(std::uint16_t port, std::uint8_t width = 1) {
     return [=](abi::VcpuPage& page) {
-        page.exit.io = {.port = port, .width = width, .in = 1};
+        page.exit.io = {port, width, 1, 0, 0, 0, 0};
         page.next_rip = page.rip + 2;
         return ExitReason::Io;
     };
