@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -219,7 +220,6 @@ constexpr int refused[] = {
     SCMP_SYS(renameat),
     SCMP_SYS(renameat2),
     SCMP_SYS(socket),
-    SCMP_SYS(socketpair),
     SCMP_SYS(connect),
     SCMP_SYS(bind),
     SCMP_SYS(listen),
@@ -280,6 +280,8 @@ void filter_system_calls() {
     filter.rule(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
     filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(clone),
                 SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM));
+    // The VNC server puts a pair of sockets between each viewer and libvncserver.
+    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(socketpair), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
     // Memory that is both writable and executable, or becomes executable, is an attacker's.
     filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0));
     filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0));
