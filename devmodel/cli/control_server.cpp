@@ -110,7 +110,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
     }
 
   private:
-    using Reply = std::function<void(json::object)>;
+    using Reply = std::function<void(const json::object&)>;
 
     struct Session : std::enable_shared_from_this<Session> {
         Session(std::shared_ptr<Impl> owner, Socket connected)
@@ -132,12 +132,11 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         void handle(std::size_t length) {
             const std::string line = input.substr(0, length - 1);
             input.erase(0, length);
-            server->handle(line, [self = shared_from_this()](json::object reply) {
-                self->write(std::move(reply), false);
-            });
+            server->handle(
+                line, [self = shared_from_this()](const json::object& reply) { self->write(reply, false); });
         }
 
-        void write(json::object reply, bool last) {
+        void write(const json::object& reply, bool last) {
             output = json::serialize(reply) + '\n';
             asio::async_write(
                 socket, asio::buffer(output),

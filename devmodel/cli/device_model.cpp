@@ -27,7 +27,7 @@ using Stream = asio::posix::stream_descriptor;
 /// Tells the guardian of the VM as soon as it exists, so that it is destroyed whatever happens next.
 class ReportingEngine final : public Engine {
   public:
-    ReportingEngine(MonitorEngine& engine, std::function<void(json::object)> report)
+    ReportingEngine(MonitorEngine& engine, std::function<void(const json::object&)> report)
         : engine_{engine}, report_{std::move(report)} {}
 
     [[nodiscard]] EngineInfo info() const override { return engine_.info(); }
@@ -43,7 +43,7 @@ class ReportingEngine final : public Engine {
 
   private:
     MonitorEngine& engine_;
-    std::function<void(json::object)> report_;
+    std::function<void(const json::object&)> report_;
 };
 
 class DeviceModel {
@@ -55,7 +55,7 @@ class DeviceModel {
           status_{pipes.status},
           lifeline_{loop_, pipes.lifeline},
           signals_{loop_, end_signals()},
-          engine_{monitor_, [this](json::object o) { report(std::move(o)); }},
+          engine_{monitor_, [this](const json::object& o) { report(o); }},
           machine_{Machine::create(loop_, engine_, config, directory)} {
         json::object running{{"event", "running"}};
         ControlHooks hooks;
@@ -82,7 +82,7 @@ class DeviceModel {
         if (options_.sandbox)
             enter_sandbox();
         watch();
-        report(std::move(running));
+        report(running);
     }
 
     ~DeviceModel() {
@@ -112,7 +112,7 @@ class DeviceModel {
         return ::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     }
 
-    void report(json::object event) const {
+    void report(const json::object& event) const {
         const std::string line = json::serialize(event) + '\n';
         static_cast<void>(!::write(status_, line.data(), line.size())); // nobody listens: the lifeline ends
     }

@@ -45,6 +45,7 @@ std::uint32_t keysym_of(std::uint32_t character) {
 std::vector<KeyEvent> events_of_chord(std::string_view chord) {
     const std::vector<KeyNumber> keys = keys_by_name(chord);
     std::vector<KeyEvent> events;
+    events.reserve(2 * keys.size());
     for (const KeyNumber key : keys)
         events.push_back({key, true});
     for (auto key = keys.rbegin(); key != keys.rend(); ++key)

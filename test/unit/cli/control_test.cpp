@@ -171,9 +171,9 @@ TEST_CASE("malformed requests are refused with a kind, and the server goes on") 
 
 TEST_CASE("several clients are served, and too many do not harm") {
     Guest guest;
-    std::vector<int> clients;
-    for (int i = 0; i < 40; ++i)
-        clients.push_back(guest.connect());
+    std::vector<int> clients(40);
+    for (int& client : clients)
+        client = guest.connect();
     CHECK(converse(clients[0], "{\"request\": \"info\"}\n").find("\"ok\":true") != std::string::npos);
     CHECK(converse(clients[5], "{\"request\": \"info\"}\n").find("\"ok\":true") != std::string::npos);
     for (const int fd : clients)
