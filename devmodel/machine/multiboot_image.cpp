@@ -108,7 +108,7 @@ void MultibootImage::add_module(const std::string& text) {
     const auto space = text.find(' ');
     const auto path = text.substr(0, space);
     const auto arguments = space == std::string::npos ? std::string{} : text.substr(space + 1);
-    modules_.push_back({std::make_unique<BootFile>(path), whole_text(path, arguments)});
+    modules_.emplace_back(path, whole_text(path, arguments));
 }
 
 void MultibootImage::add_segment(const Segment& segment) {
@@ -180,9 +180,9 @@ void MultibootImage::load(const BootTarget& target, abi::VcpuPage& page) const {
     std::vector<Placed> module_places;
     for (const auto& module : modules_) {
         const auto at = next_page(free_from);
-        const auto size = module.file->size();
+        const auto size = module.file.size();
         if (size != 0)
-            module.file->read(0, target.ram(at, size, module.file->path().c_str()));
+            module.file.read(0, target.ram(at, size, module.file.path().c_str()));
         module_places.push_back({at, at + size});
         free_from = at + size;
     }

@@ -9,6 +9,7 @@
 
 #include "devmodel/machine/boot_image.hpp"
 
+#include <deque>
 #include <optional>
 
 namespace escalus {
@@ -23,7 +24,8 @@ class MultibootImage final : public BootImage {
 
   private:
     struct Module {
-        std::unique_ptr<BootFile> file;
+        Module(std::string path, std::string string) : file{std::move(path)}, text{std::move(string)} {}
+        BootFile file;
         std::string text;
     };
     struct Segment {
@@ -44,7 +46,7 @@ class MultibootImage final : public BootImage {
     std::unique_ptr<BootFile> kernel_;
     std::vector<std::uint8_t> head_;
     std::string text_;
-    std::vector<Module> modules_;
+    std::deque<Module> modules_;
     std::vector<Segment> segments_;
     std::uint64_t entry_ = 0;
 };

@@ -299,6 +299,7 @@ std::vector<Machine::ExitCount> PcMachine::exit_statistics() {
         for (const auto& [name, count] : name_exits(vcpu->statistics()))
             sums[name] += count;
     std::vector<ExitCount> result;
+    result.reserve(sums.size());
     for (const auto& [name, count] : sums)
         result.push_back({name, count});
     std::ranges::stable_sort(result, std::ranges::greater{}, &ExitCount::count);

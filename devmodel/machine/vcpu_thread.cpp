@@ -237,12 +237,10 @@ void VcpuThread::prepare_interrupts(bool free) {
             return want_window(above_every_tpr);
         inject(abi::EventType::Interrupt, around_.pic.acknowledge());
         apic_.pic_interrupt_taken();
-        free = false;
     } else if (free) {
         if (const auto vector = apic_.pending_interrupt()) {
             apic_.accept(*vector);
             inject(abi::EventType::Interrupt, *vector);
-            free = false;
         }
     }
     // What has to wait: for IF, for the TPR, or for the one just injected.
