@@ -17,18 +17,20 @@ int kick_signal() {
     return SIGRTMIN;
 }
 
-/// The kick's only purpose is that the kernel takes the CPU from the guest; the handler has nothing to do.
-void install_kick_handler() {
-    struct sigaction action {};
-    action.sa_handler = [](int) {};
-    sigaction(kick_signal(), &action, nullptr);
-}
-
 /// With one CPU a vCPU is not in guest mode while anybody else runs, and looks at exit_now before it enters
-/// again: no signal is needed.
+/// again: no signal is needed. Asked for the first time before the sandbox, which closes /sys.
 bool signals_needed() {
     static const bool needed = sysconf(_SC_NPROCESSORS_CONF) > 1;
     return needed;
+}
+
+/// The kick's only purpose is that the kernel takes the CPU from the guest; the handler has nothing to do.
+void install_kick_handler() {
+    if (!signals_needed())
+        return;
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    sigaction(kick_signal(), &action, nullptr);
 }
 
 void store(std::uint32_t& shared, std::uint32_t value) {
