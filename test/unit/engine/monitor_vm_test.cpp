@@ -73,8 +73,7 @@ TEST_CASE_METHOD(Fixture, "a change of the map takes running vCPUs out of guest 
     };
     std::thread first{[&] {
         while (!stop) {
-            CHECK(vm->vcpu(0).run() == abi::ExitReason::Interrupted);
-            ++runs;
+            runs += vm->vcpu(0).run() == abi::ExitReason::Interrupted ? 1 : 0; // Catch is not for threads
         }
     }};
     while (!entered)
