@@ -11,14 +11,14 @@ constexpr std::uint32_t platform_id = 0x17, bios_update = 0x79, bios_signature =
                         mtrr_fixed_64k = 0x250, mtrr_fixed_16k_1 = 0x258, mtrr_fixed_16k_2 = 0x259,
                         mtrr_fixed_4k = 0x268, mtrr_default = 0x2ff, mc0_ctl = 0x400;
 // AMD
-constexpr std::uint32_t syscfg = 0xc0010010, hwcr = 0xc0010015, top_of_memory = 0xc001001a,
-                        top_of_memory_2 = 0xc001001d, nb_cfg = 0xc001001f, patch_level = 0x8b,
-                        patch_loader = 0xc0010020, osvw_length = 0xc0010140, osvw_status = 0xc0010141,
-                        cstate_address = 0xc0010073, pstate_limit = 0xc0010061, pstate_control = 0xc0010062,
-                        pstate_status = 0xc0010063, pstate_0 = 0xc0010064, ls_cfg = 0xc0011020,
-                        ic_cfg = 0xc0011021, dc_cfg = 0xc0011022, fp_cfg = 0xc0011028, de_cfg = 0xc0011029,
-                        bu_cfg2 = 0xc001102a, interrupt_pending = 0xc0010055, smm_base = 0xc0010111,
-                        bu_cfg = 0xc0011023;
+constexpr std::uint32_t performance_0 = 0xc0010000, syscfg = 0xc0010010, hwcr = 0xc0010015,
+                        top_of_memory = 0xc001001a, top_of_memory_2 = 0xc001001d, nb_cfg = 0xc001001f,
+                        patch_level = 0x8b, patch_loader = 0xc0010020, osvw_length = 0xc0010140,
+                        osvw_status = 0xc0010141, cstate_address = 0xc0010073, pstate_limit = 0xc0010061,
+                        pstate_control = 0xc0010062, pstate_status = 0xc0010063, pstate_0 = 0xc0010064,
+                        ls_cfg = 0xc0011020, ic_cfg = 0xc0011021, dc_cfg = 0xc0011022, fp_cfg = 0xc0011028,
+                        de_cfg = 0xc0011029, bu_cfg2 = 0xc001102a, interrupt_pending = 0xc0010055,
+                        smm_base = 0xc0010111, bu_cfg = 0xc0011023;
 } // namespace msr
 constexpr std::uint64_t all = ~0ull;
 
@@ -56,6 +56,9 @@ Msrs::Msrs(const Config& config) : config_{config} {
         keep(msr::top_of_memory_2, 0, all);
         keep(msr::nb_cfg, 0, all); // bit 46: extended configuration access through 0xcf8
         keep(msr::patch_loader, 0, 0);
+        for (std::uint32_t i = 0; i < 8;
+             ++i) // the K7's counters are architectural: there, and counting nothing
+            keep(msr::performance_0 + i, 0, 0);
         keep(msr::osvw_length, 0, 0);
         keep(msr::osvw_status, 0, 0);
         keep(msr::cstate_address, 0, 0xffff);

@@ -45,8 +45,11 @@ class WorldSwitch {
     ~WorldSwitch() {
         Vmcb& vmcb = vmcb_of(vcpu_);
         vmsave(vmcb);
-        if (fpu_components() != 0)
+        if (fpu_components() != 0) {
+            // Read, not remembered: emulators (QEMU 7.2) execute the guest's XSETBV without the exit.
+            vcpu_.xcr0 = read_xcr0();
             switch_xcr0(vcpu_.xcr0, fpu_components());
+        }
         save_fpu(*vcpu_.fpu);
         if (fpu_components() != 0)
             switch_xcr0(fpu_components(), cpu_.control_xcr0);
