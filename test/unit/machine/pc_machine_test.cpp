@@ -38,7 +38,7 @@ ScriptedVcpu::Step write_msr(std::uint32_t index, std::uint64_t value) {
         return ExitReason::MsrWrite;
     };
 }
-ScriptedVcpu::Step look(std::function<void(abi::VcpuPage&)> at) {
+ScriptedVcpu::Step look(const std::function<void(abi::VcpuPage&)>& at) {
     return [=](abi::VcpuPage& page) {
         at(page);
         return ExitReason::Interrupted;
