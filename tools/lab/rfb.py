@@ -26,6 +26,7 @@ class Viewer:
         self.name = ""
         self.picture = None
         self.raw_keys = False
+        self.fresh = True
         self._handshake(password)
 
     def close(self):
@@ -133,6 +134,12 @@ class Viewer:
 
     def screenshot(self):
         """The whole picture as it is now."""
+        if self.fresh:
+            # A server that draws only while somebody watches may send what it drew last, long ago.
+            self.fresh = False
+            self._request(0)
+            self._update()
+            time.sleep(0.2)
         self._request(0)
         while self._update():
             self._request(0)
