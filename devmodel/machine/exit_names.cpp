@@ -11,8 +11,8 @@ namespace escalus {
 namespace {
 
 constexpr std::array<const char*, static_cast<std::size_t>(abi::ExitReason::Count)> reasons{
-    "none",       "interrupted", "port I/O", "memory",       "MSR read",  "MSR write", "halt",
-    "irq window", "NMI window",  "shutdown", "entry failed", "unhandled", "stuck",     "INIT"};
+    "none", "interrupted", "port I/O",   "memory",   "MSR read",     "MSR write",
+    "halt", "irq window",  "NMI window", "shutdown", "entry failed", "unhandled"};
 
 /// AMD-V's exit codes (APM volume 2, appendix C), folded as abi::StatPage says.
 std::string hardware_name(std::size_t code) {

@@ -281,12 +281,8 @@ void VcpuThread::handle(abi::ExitReason reason) {
         return; // the next entry looks at what is pending
     case abi::ExitReason::Shutdown:
         return around_.host.triple_fault(index_);
-    case abi::ExitReason::InitSignal:
-        return init();
     case abi::ExitReason::EntryFailed:
         return fail("the guest's state is invalid");
-    case abi::ExitReason::Stuck:
-        return fail("an exception is raised without end by its own delivery");
     case abi::ExitReason::Unhandled:
         return fail("an exit that the monitor does not know");
     case abi::ExitReason::None:
@@ -393,8 +389,7 @@ void VcpuThread::fail(const std::string& what) {
     const auto& page = engine_.page();
     std::string text = what;
     const auto reason = static_cast<abi::ExitReason>(page.exit_reason);
-    if (reason == abi::ExitReason::EntryFailed || reason == abi::ExitReason::Unhandled ||
-        reason == abi::ExitReason::Stuck) {
+    if (reason == abi::ExitReason::EntryFailed || reason == abi::ExitReason::Unhandled) {
         const auto& failure = page.exit.failure;
         const auto length = strnlen(failure.text, sizeof failure.text);
         text += fmt::format(": {} (code {:#x}, {:#x}, {:#x})", std::string_view{failure.text, length},

@@ -165,8 +165,6 @@ enum class ExitReason : std::uint32_t {
     Shutdown = 9,     ///< triple fault
     EntryFailed = 10, ///< the guest's state is invalid; exit.failure
     Unhandled = 11,   ///< an exit that the monitor does not expect; exit.failure.code is the hardware's
-    Stuck = 12,       ///< exceptions without end during delivery (#AC, #DB); exit.failure.code is the vector
-    InitSignal = 13,
     Count
 };
 
