@@ -53,7 +53,7 @@ def ipxe(context):
 
 @boot_test("installer-text", "Debian installer, text: the language dialog; an arrow key moves the choice")
 def installer_text(context):
-    guest = _cd(context, "installer-text", "installer-text", memory=512)
+    guest = _cd(context, "installer-text", "installer-text", memory=1024)
     before = guest.wait_text(r"Select a language", 400)
     guest.picture("language")
     guest.keep_text("language")

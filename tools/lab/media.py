@@ -121,10 +121,13 @@ def installer(graphical=True):
     images = packages.unpacked(INSTALLER) / "usr/lib/debian-installer/images/12/amd64"
     flavour = "gtk" if graphical else "text"
     folder = images / flavour / "debian-installer/amd64"
-    title, video = ("graphical", "set gfxpayload=800x600x32\n  ") if graphical else ("text", "set gfxpayload=text\n  ")
+    # The text installer stays in the text mode of the VGA: without its own video driver.
+    title, mode, words = (("graphical", "800x600x32", "") if graphical
+                          else ("text", "text", "vga=normal nomodeset fb=false "))
     menu = f"""set timeout=1
 menuentry "Debian 12 installer, {title}" {{
-  {video}linux /install/vmlinuz --- quiet
+  set gfxpayload={mode}
+  linux /install/vmlinuz {words}--- quiet
   initrd /install/initrd.gz
 }}
 """

@@ -206,7 +206,7 @@ def run_boot_tests(tests, target, report):
         shared = Shared(target)
     together = queue.Queue()
     for test in tests:
-        if not test.own_machine and not test.alone:
+        if not test.own_machine and not test.fresh:
             together.put(test)
     stop = threading.Event()
     count = min(2, build.jobs(), max(1, together.qsize()))
@@ -218,13 +218,12 @@ def run_boot_tests(tests, target, report):
         for worker in workers:
             while worker.is_alive():
                 worker.join(0.5)
-        apart = queue.Queue()
         for test in tests:
-            if test.alone and not test.own_machine:
-                apart.put(test)
-        _worker(0, apart, shared, report, stop)
-        for test in tests:
-            if test.own_machine:
+            if test.fresh:
+                one = queue.Queue()
+                one.put(test)
+                _worker(0, one, shared, report, stop)
+            elif test.own_machine:
                 run_one(test, None, shared, report)
     finally:
         stop.set()
