@@ -27,6 +27,7 @@ class Viewer:
         self.picture = None
         self.raw_keys = False
         self.fresh = True
+        self.drawn = 0  # pixels since the last request for everything
         self._handshake(password)
 
     def close(self):
@@ -96,6 +97,8 @@ class Viewer:
     def _rectangle(self):
         """Returns whether the whole picture must be asked for again (it changed its size)."""
         x, y, width, height, encoding = self._unpack(">HHHHi")
+        if encoding >= 0:
+            self.drawn += width * height
         if encoding == RAW:
             self._draw(x, y, width, height, self._read(4 * width * height))
         elif encoding == ZLIB:
@@ -137,14 +140,24 @@ class Viewer:
         if self.fresh:
             # A server that draws only while somebody watches may send what it drew last, long ago.
             self.fresh = False
-            self._request(0)
-            self._update()
+            self._whole()
             time.sleep(0.2)
-        self._request(0)
-        while self._update():
-            self._request(0)
+        self._whole()
         copy = self.picture
         return Picture(copy.width, copy.height, copy.rgb)
+
+    def _whole(self):
+        """Asks for everything, and goes on asking: a server may send it in pieces."""
+        self.drawn = 0
+        self._request(0)
+        while True:
+            if self._update():
+                self.drawn = 0
+                self._request(0)
+            elif self.drawn < self.picture.width * self.picture.height:
+                self._request(1)
+            else:
+                return
 
     # --- input
 
