@@ -87,7 +87,7 @@ def disk_pio(context):
 @boot_test("disk-kill", "kill -9 of the device model while the guest writes: fsck repairs, no VM is left")
 def disk_kill(context):
     disk = context.writable("data1")
-    context.run(f"mke2fs -q -F -t ext4 /media/{disk.name}", check=True)
+    context.run(f"/sbin/mke2fs -q -F -t ext4 /media/{disk.name}", check=True)
     guest = _linux(context, "disk-kill", "linux", extra="escalus.run=write-files escalus.then=stay",
                    disks=[f"/media/{disk.name},raw,hda,rw"])
     guest.wait_serial(r"synced 5\b", 400)
@@ -99,7 +99,7 @@ def disk_kill(context):
     listed = context.run("escalus list --json", check=True).text
     require(listed.strip() == "[]", f"a VM is left: {listed}")
     context.run("sync")
-    check = context.run(f"e2fsck -f -y /media/{disk.name}", timeout=300)
+    check = context.run(f"/sbin/e2fsck -f -y /media/{disk.name}", timeout=300)
     require(check.code in (0, 1), f"e2fsck: {check}")
     context.run(f"mount -o ro /media/{disk.name} /mnt", check=True)
     try:
