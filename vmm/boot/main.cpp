@@ -123,7 +123,7 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     if (cpu == nullptr)
         panic("no memory for the boot CPU");
     cpu->apic_id = apic::id();
-    cpu->state = StartState::Running;
+    cpu->set_state(StartState::Running);
     cpus[0] = cpu;
     backend->enable(*cpu);
     start_cpus(ids.begin(), static_cast<unsigned>(ids.size()));
@@ -143,6 +143,7 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     // The control OS owns the console from here on.
     log::set_console(Console::None);
     backend->run_control(*cpu, start);
+    halt_forever();
 }
 
 } // namespace escalus::vmm

@@ -9,10 +9,6 @@ namespace escalus::vmm {
 
 namespace {
 
-StartState state_of(const PerCpu& cpu) {
-    return __atomic_load_n(&cpu.state, __ATOMIC_ACQUIRE);
-}
-
 bool addressed(const PerCpu& sender, const PerCpu& cpu, const apic::Command& command) {
     switch (command.shorthand()) {
     case apic::Shorthand::Self:
@@ -34,7 +30,7 @@ bool addressed(const PerCpu& sender, const PerCpu& cpu, const apic::Command& com
 
 bool watching_start_ipis() {
     for (unsigned i = 1; i < cpu_count; ++i)
-        if (state_of(*cpus[i]) == StartState::WaitForSipi)
+        if (cpus[i]->state() == StartState::WaitForSipi)
             return true;
     return false;
 }
@@ -48,7 +44,7 @@ bool act_out_start_ipi(const PerCpu& sender, const apic::Command& command) {
         PerCpu& cpu = *cpus[i];
         if (!addressed(sender, cpu, command))
             continue;
-        if (state_of(cpu) == StartState::Running) {
+        if (cpu.state() == StartState::Running) {
             if (init && !command.level_deassert())
                 log::warning("INIT for CPU ", cpu.index,
                              ", which runs, is ignored: CPUs cannot be restarted");
@@ -63,13 +59,13 @@ bool act_out_start_ipi(const PerCpu& sender, const apic::Command& command) {
 }
 
 std::uint8_t wait_for_start(PerCpu& cpu) {
-    __atomic_store_n(&cpu.state, StartState::WaitForSipi, __ATOMIC_RELEASE);
+    cpu.set_state(StartState::WaitForSipi);
     std::uint32_t vector = PerCpu::no_vector;
     while (vector == PerCpu::no_vector) {
         pause();
         vector = __atomic_load_n(&cpu.start_vector, __ATOMIC_ACQUIRE);
     }
-    __atomic_store_n(&cpu.state, StartState::Running, __ATOMIC_RELEASE);
+    cpu.set_state(StartState::Running);
     return static_cast<std::uint8_t>(vector);
 }
 

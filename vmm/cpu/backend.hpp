@@ -30,7 +30,8 @@ struct Backend {
     const char* (*missing)();
     /// Takes this CPU into root mode, with interrupts held off from then on.
     void (*enable)(PerCpu& cpu);
-    [[noreturn]] void (*run_control)(PerCpu& cpu, const ControlStart& start);
+    /// Does not return.
+    void (*run_control)(PerCpu& cpu, const ControlStart& start);
 
     bool (*create_vcpu)(Vcpu& vcpu);
     void (*destroy_vcpu)(Vcpu& vcpu);

@@ -29,7 +29,6 @@ struct FpuArea; // cpu/fpu.hpp
 struct PerCpu {
     unsigned index = 0;
     std::uint32_t apic_id = 0;
-    StartState state = StartState::Offline; // atomically accessed
     std::uint32_t start_vector = no_vector; // atomically accessed
     Gprs control{};                         ///< the control OS's registers while the monitor runs
     FpuArea* control_fpu = nullptr;         ///< its FPU state while a guest runs
@@ -45,9 +44,16 @@ struct PerCpu {
     alignas(16) unsigned char stack[16384] = {};
 
     static constexpr std::uint32_t no_vector = 0xffffffff;
+    [[nodiscard]] StartState state() const { return StartState{__atomic_load_n(&state_, __ATOMIC_ACQUIRE)}; }
+    void set_state(StartState state) {
+        __atomic_store_n(&state_, static_cast<std::uint32_t>(state), __ATOMIC_RELEASE);
+    }
     [[nodiscard]] std::uint64_t* stack_top() {
         return reinterpret_cast<std::uint64_t*>(stack + sizeof stack);
     }
+
+  private:
+    std::uint32_t state_ = static_cast<std::uint32_t>(StartState::Offline);
 };
 
 /// All CPUs that are in root mode; index 0 is the boot CPU.

@@ -35,7 +35,7 @@ void wait_microseconds(unsigned us) {
 }
 
 bool arrived(const PerCpu& cpu) {
-    return __atomic_load_n(&cpu.state, __ATOMIC_ACQUIRE) != StartState::Offline;
+    return cpu.state() != StartState::Offline;
 }
 
 bool start_one(PerCpu& cpu) {
@@ -90,6 +90,7 @@ extern "C" [[noreturn]] void application_cpu_main(PerCpu& cpu) {
     backend->enable(cpu);
     const std::uint8_t vector = wait_for_start(cpu);
     backend->run_control(cpu, {.start_up_ipi = true, .vector = vector});
+    halt_forever();
 }
 
 } // namespace escalus::vmm
