@@ -12,6 +12,9 @@ def _environment():
     if shutil.which("ccache"):
         for language in ("C", "CXX"):
             env.setdefault(f"CMAKE_{language}_COMPILER_LAUNCHER", "ccache")
+        # One clone's results serve the next: paths are taken relative to the tree.
+        env.setdefault("CCACHE_BASEDIR", str(paths.ROOT))
+        env.setdefault("CCACHE_NOHASHDIR", "1")
     return env
 
 
