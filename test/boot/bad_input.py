@@ -74,7 +74,7 @@ def not_root(context):
 def no_monitor(context):
     parts = machine.Parts(context.shared.parts.kernel, context.shared.parts.initrd, None)
     with context.shared.machine(parts=parts, name="no-monitor") as lab:
-        lab.channel.put(b"name = 'x'\nmemory = 64\n", "/tmp/x.cfg")
+        lab.channel.put(context.domain("x", disks=[RESCUE]).encode(), "/tmp/x.cfg")
         done = lab.run("escalus create /tmp/x.cfg")
         said = done.text + done.error_text
         (context.artefacts / "said.txt").write_text(said)

@@ -51,6 +51,18 @@ def free_port(wanted=None):
         return probe.getsockname()[1]
 
 
+def free_ports(count):
+    """Different free ports."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
 def first_free_port(start):
     for port in range(start, start + 100):
         try:

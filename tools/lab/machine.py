@@ -70,11 +70,20 @@ class LabMachine:
                                   line, initrd)
 
     def start(self):
+        for attempt in range(3):
+            try:
+                return self._start()
+            except LabError as error:
+                # Another machine may have taken a port between its choice and its use.
+                if attempt == 2 or "host forwarding rule" not in str(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _start(self):
         options = self.options
         forwards = dict(options.forwards)
-        for port in [emulator.AGENT_PORT, *options.ports]:
-            if port not in forwards.values():
-                forwards[emulator.free_port()] = port
+        wanted = [port for port in [emulator.AGENT_PORT, *options.ports] if port not in forwards.values()]
+        forwards.update(zip(emulator.free_ports(len(wanted)), wanted))
         self._ports = {inside: host for host, inside in forwards.items()}
         self.emulator = emulator.Emulator(emulator.Machine(
             boot=self._boot_options(), target=options.target, cpus=options.cpus,
