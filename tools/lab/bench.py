@@ -287,7 +287,7 @@ def main(arguments):
     def wanted(name):
         return not arguments.only or any(re.search(pattern, name) for pattern in arguments.only)
 
-    boot.prepare()
+    boot.prepare("guest_exit_cost")
     with stage("ISO of a small Linux"):
         iso = media.small_linux_iso("console=ttyS0 quiet escalus.then=stay")
     outcomes = {}

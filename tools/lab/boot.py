@@ -87,12 +87,15 @@ def guest_of_domain_file(path):
     return guest
 
 
-def prepare():
+RUN_TARGETS = ("escalus", "escalus-monitor", "escalus-lab-agent")
+
+
+def prepare(*more_targets):
     """Packages and build: what every command of the lab that starts a machine begins with."""
     with stage("Debian packages") as progress:
         packages.install(progress)
     with stage("build (preset release)"):
-        build.preset("release")
+        build.preset("release", [*RUN_TARGETS, *more_targets])
 
 
 def start_guest(lab, guest):
