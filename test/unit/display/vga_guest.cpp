@@ -76,7 +76,7 @@ const CountingMap::Mapping* CountingMap::find(std::uint64_t gpa) const {
     return it == mappings.end() ? nullptr : &*it;
 }
 
-VgaGuest::VgaGuest(VgaConfig config) : vga{config, {ports, memory}, map, clock} {
+VgaGuest::VgaGuest(const VgaConfig& config) : vga{config, {ports, memory}, map, clock} {
     vga.reset(ResetKind::PowerOn);
 }
 

@@ -55,7 +55,7 @@ class CountingMap final : public MemoryMap {
 };
 
 struct VgaGuest {
-    explicit VgaGuest(VgaConfig config = {});
+    explicit VgaGuest(const VgaConfig& config = {});
 
     void out8(unsigned port, std::uint8_t value);
     void out16(unsigned port, std::uint16_t value);

@@ -48,7 +48,7 @@ struct Ps2Rig {
         }
         return bytes;
     }
-    Bytes keyboard_command(Bytes bytes) {
+    Bytes keyboard_command(const Bytes& bytes) {
         Bytes replies;
         for (const auto byte : bytes) {
             out(0x60, byte);
@@ -57,7 +57,7 @@ struct Ps2Rig {
         }
         return replies;
     }
-    Bytes mouse_command(Bytes bytes) {
+    Bytes mouse_command(const Bytes& bytes) {
         Bytes replies;
         for (const auto byte : bytes) {
             out(0x64, 0xd4);
