@@ -17,7 +17,7 @@ struct Wire {
             bytes.push_back(keyboard.take());
         return bytes;
     }
-    Bytes command(Bytes bytes) {
+    Bytes command(const Bytes& bytes) {
         Bytes replies;
         for (const auto byte : bytes) {
             keyboard.receive(byte);

@@ -16,7 +16,7 @@ struct Wire {
             bytes.push_back(mouse.take());
         return bytes;
     }
-    Bytes command(Bytes bytes) {
+    Bytes command(const Bytes& bytes) {
         Bytes replies;
         for (const auto byte : bytes) {
             mouse.receive(byte);
@@ -25,7 +25,7 @@ struct Wire {
         }
         return replies;
     }
-    void rates(Bytes values) {
+    void rates(const Bytes& values) {
         for (const auto value : values)
             REQUIRE(command({0xf3, value}) == Bytes{0xfa, 0xfa});
     }
