@@ -194,7 +194,8 @@ def _stay(lab, guest):
 
 def shell(arguments):
     """A shell, or one command, in the control OS of the running lab, or of one that is started for it."""
-    command = shlex.join(arguments.command) if arguments.command else "exec sh -l"
+    # One argument is a line for the shell there, several are a command and its arguments.
+    command = (arguments.command[0] if len(arguments.command) == 1 else shlex.join(arguments.command)) or "exec sh -l"
     running = session.current()
     if running:
         return running.interactive(command)
