@@ -7,7 +7,9 @@
 
 #include <catch2/catch.hpp>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -77,6 +79,61 @@ TEST_CASE("a forbidden system call ends the process and is named") {
     CHECK(WEXITSTATUS(outcome.status) == 128 + SIGSYS);
     CHECK_THAT(outcome.errors,
                Catch::Matchers::Contains("forbidden system call") && Catch::Matchers::Contains("execve"));
+}
+
+namespace {
+
+constexpr std::size_t page = 4096;
+
+void* map_anonymous(int protection) {
+    return mmap(nullptr, page, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+/// The outcome of a sandboxed child that does what must end it.
+template <typename F>
+void check_forbidden(const char* call, F body) {
+    const auto outcome = in_sandbox([&] {
+        body();
+        return 0;
+    });
+    INFO(call << ": " << outcome.errors);
+    CHECK(WEXITSTATUS(outcome.status) == 128 + SIGSYS);
+    CHECK_THAT(outcome.errors, Catch::Matchers::Contains(call));
+}
+
+} // namespace
+
+TEST_CASE("in the sandbox memory is mapped, changed, moved and given back") {
+    const auto outcome = in_sandbox([] {
+        void* memory = map_anonymous(PROT_NONE);
+        if (memory == MAP_FAILED || mprotect(memory, page, PROT_READ | PROT_WRITE) != 0)
+            return 1;
+        *static_cast<char*>(memory) = 1;
+        memory = mremap(memory, page, 4 * page, MREMAP_MAYMOVE);
+        if (memory == MAP_FAILED || *static_cast<char*>(memory) != 1)
+            return 2;
+        return munmap(memory, 4 * page) == 0 ? 0 : 3;
+    });
+    INFO(outcome.errors);
+    CHECK(WEXITSTATUS(outcome.status) == 0);
+}
+
+TEST_CASE("in the sandbox no memory becomes executable") {
+    check_forbidden("mmap", [] { map_anonymous(PROT_READ | PROT_EXEC); });
+    check_forbidden("mmap", [] { map_anonymous(PROT_READ | PROT_WRITE | PROT_EXEC); });
+    check_forbidden("mprotect", [] { mprotect(map_anonymous(PROT_READ), page, PROT_READ | PROT_EXEC); });
+    // The ways around: another call that sets protection, segments, files in memory, implied execution.
+    check_forbidden("pkey_mprotect", [] {
+        syscall(SYS_pkey_mprotect, map_anonymous(PROT_READ), page, PROT_READ | PROT_EXEC, -1);
+    });
+    check_forbidden("shmat", [] { syscall(SYS_shmat, 0, nullptr, 0); });
+    check_forbidden("memfd_create", [] { syscall(SYS_memfd_create, "code", 0); });
+    check_forbidden("personality", [] { syscall(SYS_personality, 0x0400000 /* READ_IMPLIES_EXEC */); });
+}
+
+TEST_CASE("in the sandbox no ring makes system calls that the filter does not see") {
+    check_forbidden("io_uring_enter", [] { syscall(SYS_io_uring_enter, -1, 0, 0, 0, nullptr, 0); });
+    check_forbidden("io_uring_register", [] { syscall(SYS_io_uring_register, -1, 0, nullptr, 0); });
 }
 
 TEST_CASE("an unknown user is an error") {
