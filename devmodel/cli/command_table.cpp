@@ -18,9 +18,11 @@ constexpr std::array table{
         "it crashed. Ctrl-C ends the guest. With --detach it returns once the guest runs.",
         create_options, 0, any, run_create},
     Command{
-        "list", "[--json]", "list the running guests",
+        "list", "[--json]", "list the control OS and the running guests",
         "State is one letter: r running, p paused, s powered off, c crashed. Time is what the virtual CPUs\n"
-        "used, in seconds.",
+        "used, in seconds. Domain-0 is the control OS, when a monitor is underneath; its time is that of "
+        "all\n"
+        "it runs, device models and their virtual CPUs included.",
         json_option, 0, 0, run_list},
     Command{"console", "[-s PORT] NAME", "attach the terminal to a guest's serial port", "Ctrl-] leaves.",
             console_options, 1, 1, run_console},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/cli/device_model.hpp"
 
+#include "devmodel/cli/control_os.hpp"
 #include "devmodel/cli/control_server.hpp"
 #include "devmodel/config/machine_json.hpp"
 #include "devmodel/engine/monitor_engine.hpp"
@@ -59,7 +60,8 @@ class DeviceModel {
           machine_{Machine::create(loop_, engine_, config, directory)} {
         json::object running{{"event", "running"}};
         ControlHooks hooks;
-        hooks.id = monitor_.created_vm().handle & 0xffff;
+        // The handle's slot counts from 0, but ID 0 is the control OS.
+        hooks.id = (monitor_.created_vm().handle & 0xffff) + control_os_id + 1;
         if (config.vnc.enabled && machine_->display() != nullptr) {
             VncOptions vnc;
             vnc.config = config.vnc;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/cli/commands.hpp"
 #include "devmodel/cli/control_client.hpp"
+#include "devmodel/cli/control_os.hpp"
 #include "devmodel/cli/guest_access.hpp"
 #include "devmodel/config/machine_json.hpp"
+#include "devmodel/engine/monitor_host.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 
 #include <boost/beast/core/detail/base64.hpp>
 #include <boost/json.hpp>
@@ -44,6 +47,29 @@ json::object ask(const Invocation& invocation, std::string_view request, json::o
                                                                          limit);
 }
 
+/// What `list` shows of each guest, in the order of their IDs; those that do not answer come last.
+json::array running_guests() {
+    json::array guests;
+    for (const FoundGuest& guest : find_guests()) {
+        if (!guest.alive || !std::filesystem::exists(guest.path / "control"))
+            continue; // dead, or still starting
+        json::object line{{"name", guest.name}, {"id", nullptr},        {"memory_mib", nullptr},
+                          {"vcpus", nullptr},   {"state", "no answer"}, {"cpu_seconds", nullptr}};
+        try {
+            const json::object info = ControlClient{guest}.request("info", {}, 3s);
+            for (const std::string_view key : {"id", "memory_mib", "vcpus", "state", "cpu_seconds"})
+                line[key] = info.at(key);
+        } catch (const ControlError&) { // it is ending, or hangs, or is not ours to ask
+        }
+        guests.push_back(std::move(line));
+    }
+    std::ranges::stable_sort(guests, {}, [](const json::value& guest) {
+        const json::value& id = guest.at("id");
+        return id.is_null() ? std::numeric_limits<std::uint64_t>::max() : id.to_number<std::uint64_t>();
+    });
+    return guests;
+}
+
 /// \n, \t, \e and \\ as the command line's user writes them.
 std::string unescape(std::string_view text) {
     std::string result;
@@ -68,27 +94,16 @@ void json_option(po::options_description_easy_init add) {
 
 int run_list(const Invocation& invocation) {
     reap();
-    json::array guests;
-    for (const FoundGuest& guest : find_guests()) {
-        if (!guest.alive || !std::filesystem::exists(guest.path / "control"))
-            continue; // dead, or still starting
-        json::object line{{"name", guest.name}, {"id", nullptr},        {"memory_mib", nullptr},
-                          {"vcpus", nullptr},   {"state", "no answer"}, {"cpu_seconds", nullptr}};
-        try {
-            const json::object info = ControlClient{guest}.request("info", {}, 3s);
-            for (const std::string_view key : {"id", "memory_mib", "vcpus", "state", "cpu_seconds"})
-                line[key] = info.at(key);
-        } catch (const ControlError&) { // it is ending, or hangs, or is not ours to ask
-        }
-        guests.push_back(std::move(line));
-    }
+    json::array domains = running_guests();
+    if (discover_monitor())
+        domains.insert(domains.begin(), describe_control_os());
     if (invocation.flag("json")) {
-        fmt::print("{}", pretty(guests));
+        fmt::print("{}", pretty(domains));
         return exit_ok;
     }
     constexpr auto format = "{:<40} {:>5} {:>5} {:>5} {:>10} {:>8}\n";
     fmt::print(format, "Name", "ID", "Mem", "VCPUs", "State", "Time(s)");
-    for (const json::value& value : guests) {
+    for (const json::value& value : domains) {
         const json::object& line = value.get_object();
         const auto number = [&](std::string_view key) {
             return line.at(key).is_null() ? std::string{"-"} : json::serialize(line.at(key));

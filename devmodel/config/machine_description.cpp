@@ -24,6 +24,8 @@ namespace {
 constexpr std::int64_t mib = 1 << 20;
 constexpr std::int64_t memory_least = 8, memory_most = static_cast<std::int64_t>(abi::guest_memory_max) / mib;
 constexpr unsigned default_memory = 1024, serial_ports_max = 4, name_length_max = 64;
+/// The control OS in `escalus list`, as Xen calls it.
+constexpr std::string_view control_os_name = "Domain-0";
 constexpr std::array<std::string_view, 4> ide_positions{"hda", "hdb", "hdc", "hdd"};
 
 bool is_name_character(char c) {
@@ -537,7 +539,8 @@ std::string name_from_path(std::string_view path) {
     std::string name;
     for (const char c : path.substr(0, name_length_max))
         name += is_name_character(c) ? c : '-';
-    if (const auto first = name.find_first_not_of("-+."); first != std::string::npos)
+    const auto first = name.find_first_not_of("-+.");
+    if (first != std::string::npos && name.substr(first) != control_os_name)
         return name.substr(first);
     return "machine";
 }
@@ -551,6 +554,8 @@ std::string why_bad_name(std::string_view name) {
         return "only letters, digits and - _ . + can be in it";
     if (name[0] == '-' || name[0] == '+' || name[0] == '.')
         return fmt::format("it begins with '{}'", name[0]);
+    if (name == control_os_name)
+        return "it is the control OS's";
     return {};
 }
 

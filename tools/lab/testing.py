@@ -53,6 +53,11 @@ def wait_for(what, condition, timeout, pause=0.5):
         time.sleep(pause)
 
 
+def running_guests(lab):
+    """The entries of `escalus list`, without the control OS."""
+    return [entry for entry in json.loads(lab.run("escalus list --json", check=True).text) if entry["id"] != 0]
+
+
 class Guest:
     """A guest that `escalus create` started, by its name."""
 
@@ -76,11 +81,7 @@ class Guest:
 
     def state(self):
         """Its line of `escalus list`, or None when it does not run."""
-        done = self.lab.run("escalus list --json")
-        for entry in json.loads(done.text) if done.code == 0 else []:
-            if entry["name"] == self.name:
-                return entry
-        return None
+        return next((entry for entry in running_guests(self.lab) if entry["name"] == self.name), None)
 
     def result(self):
         """The exit code of `escalus create`; None while it has not returned."""
