@@ -68,20 +68,26 @@ const TableHeader* find_table(const Rsdp& rsdp, const char* signature) {
 
 } // namespace
 
-void find_cpus(BootInfo& info, ApicIdList& ids) {
+HostPhys find_acpi_table(BootInfo& info, const char* signature) {
     if (raw(info.rsdp) == 0)
         info.rsdp = search_rsdp();
+    if (raw(info.rsdp) == 0)
+        return HostPhys{};
+    return HostPhys{reinterpret_cast<std::uint64_t>(find_table(*physical<Rsdp>(info.rsdp), signature))};
+}
+
+void find_cpus(BootInfo& info, ApicIdList& ids) {
+    const HostPhys base = find_acpi_table(info, "APIC");
     if (raw(info.rsdp) == 0) {
         log::warning("no ACPI tables; one CPU is used");
         return;
     }
-    const TableHeader* madt = find_table(*physical<Rsdp>(info.rsdp), "APIC");
-    if (madt == nullptr) {
+    if (raw(base) == 0) {
         log::warning("ACPI has no MADT; one CPU is used");
         return;
     }
-    const HostPhys base{reinterpret_cast<std::uint64_t>(madt)};
-    for (std::uint32_t offset = 44; offset + 2 <= madt->length;) {
+    const auto length = physical<TableHeader>(base)->length;
+    for (std::uint32_t offset = 44; offset + 2 <= length;) {
         const auto* entry = physical<std::uint8_t>(base + offset);
         if (entry[1] < 2)
             break;

@@ -7,10 +7,13 @@
 
 namespace escalus::vmm {
 
+/// A table by its four letters; address 0 when there is none. Also finds the RSDP when the loader did not
+/// tell.
+[[nodiscard]] HostPhys find_acpi_table(BootInfo& info, const char* signature);
+
 using ApicIdList = FixedVector<std::uint32_t, cpus_max>;
 
 /// The APIC IDs of all enabled CPUs. Empty when there are no usable tables: then there is one CPU.
-/// Also finds the RSDP when the loader did not tell.
 void find_cpus(BootInfo& info, ApicIdList& ids);
 
 } // namespace escalus::vmm

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
- * Entry points of the monitor: from a Multiboot loader on the boot CPU, and from a start-up IPI on the others.
+ * Entry from a Multiboot loader on the boot CPU, for the monitor and for test/nested (trampoline.S is that of the other CPUs).
  * Multiboot 0.6.96 (section 3.1), Multiboot2 2.0 (section 3.1). */
 
 #define MB1_MAGIC 0x1badb002
@@ -47,6 +47,7 @@ multiboot_entry:
     ljmp $0x08, $boot64
 
 /* Turns on long mode with the tables below: identity map of the first 4 GiB, 2 MiB pages. */
+    .global enter_long_mode_tables
 enter_long_mode_tables:
     mov $boot_pml4, %eax
     mov %eax, %cr3
@@ -77,47 +78,6 @@ boot64:
 1:  hlt
     jmp 1b
 
-/* Copied below 1 MiB for the time of start-up. A CPU arrives in real mode with CS = its page. */
-    .code16
-    .global trampoline_start, trampoline_end, trampoline_stack
-    .align 16
-trampoline_start:
-    cli
-    mov %cs, %ax
-    mov %ax, %ds
-    lgdtl trampoline_gdt - trampoline_start
-    mov %cr0, %eax
-    or $1, %eax
-    mov %eax, %cr0
-    ljmpl $0x18, $trampoline32
-    .align 8
-trampoline_gdt:
-    .word 0x27
-    .long gdt
-trampoline_end:
-
-    .code32
-trampoline32:
-    mov $0x10, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
-    mov trampoline_stack, %esp
-    call enter_long_mode_tables
-    ljmp $0x08, $trampoline64
-    .code64
-trampoline64:
-    mov $0x10, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
-    mov trampoline_stack, %rsp
-    pop %rdi          /* application_cpu_main(cpu) */
-    xor %ebp, %ebp
-    call application_cpu_main
-1:  hlt
-    jmp 1b
-
     .section .data
     .align 16
     .global gdt
@@ -130,8 +90,6 @@ gdt:
 gdt_pointer:
     .word 0x27
     .quad gdt
-trampoline_stack:
-    .quad 0
 
     .align 4096
     .global boot_pml4, boot_pdpt

@@ -60,7 +60,13 @@ void vga_put(char c) {
 }
 
 std::uint16_t serial_base() {
-    return console == Console::Com1 ? 0x3f8 : 0x2f8;
+    return console == Console::Com2 ? 0x2f8 : 0x3f8;
+}
+bool on_serial() {
+    return console != Console::None && console != Console::Vga;
+}
+bool on_screen() {
+    return console == Console::Vga || console == Console::Com1AndVga;
 }
 
 } // namespace
@@ -71,7 +77,7 @@ void log::set_level(LogLevel level) {
 
 void log::set_console(Console which) {
     console = which;
-    if (which == Console::Com1 || which == Console::Com2)
+    if (on_serial())
         serial_start(serial_base());
 }
 
@@ -105,19 +111,13 @@ void log::put(char c) {
     abi::LogRing* r = current_ring();
     r->text[r->written % ring_text_bytes] = c;
     r->written = r->written + 1;
-    switch (console) {
-    case Console::None:
-        break;
-    case Console::Com1:
-    case Console::Com2:
+    if (on_serial()) {
         if (c == '\n')
             serial_put(serial_base(), '\r');
         serial_put(serial_base(), c);
-        break;
-    case Console::Vga:
-        vga_put(c);
-        break;
     }
+    if (on_screen())
+        vga_put(c);
 }
 
 void log::put(const char* text) {

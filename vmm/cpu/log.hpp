@@ -11,7 +11,7 @@
 namespace escalus::vmm {
 
 enum class LogLevel { Error, Warning, Info, Debug };
-enum class Console { None, Com1, Com2, Vga };
+enum class Console { None, Com1, Com2, Vga, Com1AndVga };
 
 /// An unsigned number to be printed in hexadecimal.
 struct Hex {

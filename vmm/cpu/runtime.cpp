@@ -37,6 +37,13 @@ int memcmp(const void* a, const void* b, std::size_t bytes) {
     return 0;
 }
 
+int strcmp(const char* a, const char* b) {
+    for (; *a == *b; ++a, ++b)
+        if (*a == 0)
+            return 0;
+    return static_cast<unsigned char>(*a) - static_cast<unsigned char>(*b);
+}
+
 std::size_t strlen(const char* text) {
     std::size_t n = 0;
     while (text[n] != 0)

@@ -5,6 +5,7 @@
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/instruction.hpp"
 #include "vmm/memory/page_allocator.hpp"
+#include "vmm/memory/page_format.hpp"
 
 #include <cstring>
 
@@ -14,17 +15,7 @@ constinit Features features;
 
 namespace {
 
-// APM 2, section 15.25: the nested walk is always a user access, so every entry carries U/S.
-constinit NestedFormat npt_format = {.present = 1,
-                                     .table = 7,
-                                     .read = 5,
-                                     .write = 2,
-                                     .execute = 0,
-                                     .no_execute = 1ull << 63,
-                                     .leaf = 0,
-                                     .large = 1 << 7,
-                                     .dirty = 1 << 6,
-                                     .pages_1g = false};
+constinit NestedFormat npt_format = amd64_page_format(false);
 
 constexpr std::uint64_t vm_cr_svm_disabled = 1 << 4;
 

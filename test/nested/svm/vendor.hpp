@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include "test/nested/framework/check.hpp"
+
+namespace escalus::nested::svm {
+extern const Vendor vendor;
+}
