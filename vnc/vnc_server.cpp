@@ -197,25 +197,9 @@ class VncServer::Impl final : public ViewerHost, public std::enable_shared_from_
         error_code error;
         socket.non_blocking(true, error);
         auto connection = connections_.emplace_back(std::make_shared<Connection>(std::move(socket)));
-        const auto weak = weak_from_this();
-        connection->socket.async_wait(tcp::socket::wait_read, [weak, connection](error_code failed) {
-            const auto self = weak.lock();
-            if (!self || failed || !connection->socket.is_open()) // the timer was first
-                return;
-            std::array<char, 1> first{};
-            error_code nothing;
-            const auto n =
-                connection->socket.receive(boost::asio::buffer(first), tcp::socket::message_peek, nothing);
-            connection->timer.cancel();
-            if (nothing || n == 0)
-                self->drop(connection);
-            else if (first[0] == 'R')
-                self->view(connection, make_tcp_stream(std::move(connection->socket)));
-            else
-                self->browse(connection);
-        });
+        await_first_byte(connection);
         connection->timer.expires_after(std::max(sniff_time, penalty_));
-        connection->timer.async_wait([weak, connection](error_code cancelled) {
+        connection->timer.async_wait([weak = weak_from_this(), connection](error_code cancelled) {
             const auto self = weak.lock();
             if (!self || cancelled || !connection->socket.is_open())
                 return;
@@ -223,6 +207,29 @@ class VncServer::Impl final : public ViewerHost, public std::enable_shared_from_
             connection->socket.cancel(ignored);
             self->view(connection, make_tcp_stream(std::move(connection->socket)));
         });
+    }
+
+    void await_first_byte(const std::shared_ptr<Connection>& connection) {
+        const auto ready = [weak = weak_from_this(), connection](error_code failed) {
+            const auto self = weak.lock();
+            if (!self || failed || !connection->socket.is_open()) // the timer was first
+                return;
+            std::array<char, 1> first{};
+            error_code nothing;
+            const auto n =
+                connection->socket.receive(boost::asio::buffer(first), tcp::socket::message_peek, nothing);
+            // Asio may wake us for an event of the socket that had this number before.
+            if (nothing == boost::asio::error::would_block)
+                return self->await_first_byte(connection);
+            connection->timer.cancel();
+            if (nothing || n == 0)
+                self->drop(connection);
+            else if (first[0] == 'R')
+                self->view(connection, make_tcp_stream(std::move(connection->socket)));
+            else
+                self->browse(connection);
+        };
+        connection->socket.async_wait(tcp::socket::wait_read, ready);
     }
 
     void drop(const std::shared_ptr<Connection>& connection) {
