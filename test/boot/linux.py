@@ -34,7 +34,7 @@ def reboot(context):
     require(guest.state() is not None, "the guest is not listed after its reboot")
 
 
-@boot_test("linux-lifecycle", "pause stops it, unpause lets it go on, the power button is seen")
+@boot_test("linux-lifecycle", "pause stops it, unpause lets it go on; list, stat and dmesg say so")
 def lifecycle(context):
     guest = _linux(context, "lifecycle", extra="escalus.run=count escalus.then=stay")
     guest.wait_serial(r"count 2\b", 240)

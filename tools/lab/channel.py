@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The host's end of the agent in the control OS (tools/agent/agent.cpp says what the frames mean)."""
 import os
+import re
 import select
 import shlex
 import signal
@@ -110,6 +111,10 @@ class Channel:
     def get(self, path):
         return self.run(f"cat {shlex.quote(path)}", check=True).out
 
+    def terminal(self, command):
+        """A command on a pseudo terminal of the control OS, for a test that types: a Terminal."""
+        return Terminal(self._open(b"T", command, 30))
+
     def interactive(self, command):
         """Gives the user's terminal to a command on a pseudo terminal of the control OS; its exit code."""
         with self._open(b"T", command, 30) as link:
@@ -150,3 +155,51 @@ class Channel:
                 if kind == b"C":
                     return struct.unpack("<i", payload)[0]
                 os.write(sys.stdout.fileno(), payload)
+
+
+class Terminal:
+    """A command's terminal, typed on and read by a program. What runs on it ends with it."""
+
+    def __init__(self, link):
+        self.link = link
+        self.shown = ""  # everything, from the start
+        self.code = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.link.close()
+
+    def type(self, text):
+        _send(self.link, b"I", text.encode())
+
+    def expect(self, pattern, timeout=60):
+        """Until `pattern` is in what was shown since the last match; the match."""
+        expression = re.compile(pattern, re.MULTILINE)
+        self._until(lambda: expression.search(self.shown, self._seen), timeout, repr(pattern))
+        found = expression.search(self.shown, self._seen)
+        self._seen = found.end()
+        return found
+
+    def wait(self, timeout=60):
+        """Until the command ends; its exit code."""
+        self._until(lambda: self.code is not None, timeout, "the command's end")
+        return self.code
+
+    _seen = 0
+
+    def _until(self, condition, timeout, what):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if self.code is not None:
+                raise AssertionError(f"the command ended with {self.code} before {what}:\n{self.shown[-2000:]}")
+            self.link.settimeout(max(0.1, deadline - time.monotonic()))
+            try:
+                kind, payload = _receive(self.link)
+            except socket.timeout:
+                raise AssertionError(f"after {timeout} s not seen: {what}:\n{self.shown[-2000:]}") from None
+            if kind == b"C":
+                self.code = struct.unpack("<i", payload)[0]
+            else:
+                self.shown += payload.decode(errors="replace")

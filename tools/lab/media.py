@@ -164,6 +164,15 @@ esac
 GUEST_SCRIPTS = {
     "count": "i=1; while [ $i -le 3 ]; do echo count $i; i=$((i+1)); sleep 1; done\n"
              "(while :; do i=$((i+1)); echo count $i; sleep 1; done) &\n",
+    # The kernel counts a button's events once its driver has asked for them.
+    "power-button": """echo waiting for the power button
+while :; do
+  read -r count _ </sys/firmware/acpi/interrupts/ff_pwr_btn
+  [ "$count" -gt 0 ] && break
+  sleep 0.5
+done
+echo power button seen
+""",
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
     "write-disk": """while [ ! -b /dev/sda ]; do sleep 0.2; done

@@ -4,6 +4,13 @@ import struct
 import zlib
 
 
+def size_of(png):
+    """Width and height of a PNG file's picture, from its first chunk."""
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR":
+        raise ValueError("this is no PNG file")
+    return struct.unpack(">II", png[16:24])
+
+
 class Picture:
     """width x height pixels, three bytes each, row by row."""
 

@@ -84,7 +84,7 @@ class Shared:
                  if path.is_file() and path.suffix == ""}
         for flavour, name in (("generic", "linux"), ("cloud", "linux-cloud")):
             files[f"{TESTS}/{name}"] = packages.kernel(flavour)[0]
-            modules = DISK_MODULES if flavour == "generic" else ()
+            modules = (*DISK_MODULES, "button") if flavour == "generic" else ("button",)
             files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(media.GUEST_SCRIPTS, modules, flavour)
         return machine.parts(kernel, install_tree=self.install, extra_files=files,
                              extra_programs=[build.program("hostile_hypercalls")])

@@ -180,15 +180,19 @@ class Context:
         lines += [f"{key} = {value!r}" for key, value in keys.items() if value is not None]
         return "\n".join(lines) + "\n"
 
-    def create(self, name, text=None, display=None, may_fail=False, **keys):
-        """Starts a guest by a domain file and returns when it runs (or has already ended)."""
-        text = text or self.domain(name, display=display, **keys)
+    def adopt(self, name, text, display=None):
+        """Writes the domain file /tmp/NAME.cfg of a guest that the test starts itself; it is ended with the test."""
         guest = Guest(self, name, display)
         self.guests.append(guest)
         (self.artefacts / f"{name}.cfg").write_text(text)
         self.lab.channel.put(text.encode(), f"/tmp/{name}.cfg")
-        self.run(f"rm -f /tmp/{name}.result /tmp/{name}.serial; "
-                 f"setsid sh -c 'escalus create /tmp/{name}.cfg >/tmp/{name}.log 2>&1 </dev/null; "
+        self.run(f"rm -f /tmp/{name}.result /tmp/{name}.serial")
+        return guest
+
+    def create(self, name, text=None, display=None, may_fail=False, **keys):
+        """Starts a guest by a domain file and returns when it runs (or has already ended)."""
+        guest = self.adopt(name, text or self.domain(name, display=display, **keys), display)
+        self.run(f"setsid sh -c 'escalus create /tmp/{name}.cfg >/tmp/{name}.log 2>&1 </dev/null; "
                  f"echo $? >/tmp/{name}.result' >/dev/null 2>&1 &")
         wait_for(f"{name} runs", lambda: guest.state() or guest.result() is not None, 90)
         if not may_fail and guest.result() not in (None, 0):
