@@ -69,14 +69,19 @@ static_assert(sizeof(Vmcb) == page_size);
 
 namespace intercept1 { // offset 0x0c
 inline constexpr std::uint32_t intr = 1, nmi = 2, smi = 4, init = 8, vintr = 16, cr0_selective = 32,
-                               rdpmc = 1 << 15, cpuid = 1 << 18, rsm = 1 << 19, iret = 1 << 20,
-                               invd = 1 << 22, hlt = 1 << 24, invlpga = 1 << 26, ioio = 1 << 27,
-                               msr = 1 << 28, ferr_freeze = 1 << 30, shutdown = 1u << 31;
+                               idtr_read = 1 << 6, gdtr_read = 1 << 7, ldtr_read = 1 << 8, tr_read = 1 << 9,
+                               idtr_write = 1 << 10, gdtr_write = 1 << 11, ldtr_write = 1 << 12,
+                               tr_write = 1 << 13, rdtsc = 1 << 14, rdpmc = 1 << 15, pushf = 1 << 16,
+                               popf = 1 << 17, cpuid = 1 << 18, rsm = 1 << 19, iret = 1 << 20, intn = 1 << 21,
+                               invd = 1 << 22, pause = 1 << 23, hlt = 1 << 24, invlpg = 1 << 25,
+                               invlpga = 1 << 26, ioio = 1 << 27, msr = 1 << 28, task_switch = 1 << 29,
+                               ferr_freeze = 1 << 30, shutdown = 1u << 31;
 }
 namespace intercept2 { // offset 0x10
 inline constexpr std::uint32_t vmrun = 1, vmmcall = 2, vmload = 4, vmsave = 8, stgi = 16, clgi = 32,
-                               skinit = 64, wbinvd = 1 << 9, monitor = 1 << 10, mwait = 1 << 11,
-                               mwait_armed = 1 << 12, xsetbv = 1 << 13, rdpru = 1 << 14;
+                               skinit = 64, rdtscp = 1 << 7, icebp = 1 << 8, wbinvd = 1 << 9,
+                               monitor = 1 << 10, mwait = 1 << 11, mwait_armed = 1 << 12, xsetbv = 1 << 13,
+                               rdpru = 1 << 14, efer_write = 1 << 15;
 }
 namespace interrupt_control {
 inline constexpr std::uint32_t tpr_mask = 0xff, irq = 1 << 8, priority_shift = 16, ignore_tpr = 1 << 20,
@@ -103,15 +108,32 @@ enum class ExitCode : std::uint64_t {
     Smi = 0x62,
     Init = 0x63,
     Vintr = 0x64,
+    Cr0Selective = 0x65,
+    IdtrRead = 0x66,
+    GdtrRead = 0x67,
+    LdtrRead = 0x68,
+    TrRead = 0x69,
+    IdtrWrite = 0x6a,
+    GdtrWrite = 0x6b,
+    LdtrWrite = 0x6c,
+    TrWrite = 0x6d,
+    Rdtsc = 0x6e,
     Rdpmc = 0x6f,
+    Pushf = 0x70,
+    Popf = 0x71,
     Cpuid = 0x72,
     Rsm = 0x73,
     Iret = 0x74,
+    IntN = 0x75,
     Invd = 0x76,
+    Pause = 0x77,
     Hlt = 0x78,
+    Invlpg = 0x79,
     Invlpga = 0x7a,
     Ioio = 0x7b,
     Msr = 0x7c,
+    TaskSwitch = 0x7d,
+    FerrFreeze = 0x7e,
     Shutdown = 0x7f,
     Vmrun = 0x80,
     Vmmcall = 0x81,
@@ -120,12 +142,15 @@ enum class ExitCode : std::uint64_t {
     Stgi = 0x84,
     Clgi = 0x85,
     Skinit = 0x86,
+    Rdtscp = 0x87,
+    Icebp = 0x88,
     Wbinvd = 0x89,
     Monitor = 0x8a,
     Mwait = 0x8b,
     MwaitArmed = 0x8c,
     Xsetbv = 0x8d,
     Rdpru = 0x8e,
+    EferWrite = 0x8f,
     NestedPageFault = 0x400,
     Invalid = ~0ull,
 };

@@ -7,6 +7,8 @@
 // A fragment ends in HLT, and so does the return from a function: that is how a guest says that it is done.
 #pragma once
 
+#include <initializer_list>
+
 namespace escalus::nested {
 
 struct Code {
@@ -22,6 +24,10 @@ struct Code {
     [[maybe_unused]] static constexpr ::escalus::nested::Code name {                                         \
         name##_start, name##_end                                                                             \
     }
+
+/// A fragment for 64-bit mode out of bytes, where rows of a table differ by the encoding only; there is one
+/// at a time.
+[[nodiscard]] Code assemble(std::initializer_list<unsigned> bytes);
 
 /// A label that a fragment defines.
 #define GUEST_LABEL(name) extern "C" const char name[]

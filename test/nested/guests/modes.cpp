@@ -164,6 +164,16 @@ void set_real_segments(GuestState& s, std::uint16_t code, std::uint16_t data) {
 
 } // namespace
 
+Code assemble(std::initializer_list<unsigned> bytes) {
+    static char buffer[64];
+    unsigned length = 0;
+    for (const unsigned byte : bytes)
+        if (length < sizeof buffer - 1)
+            buffer[length++] = static_cast<char>(byte);
+    buffer[length++] = static_cast<char>(0xf4); // HLT
+    return {buffer, buffer + length};
+}
+
 bool has_1g_pages() {
     return (vmm::cpuid(0x80000001).edx & 1u << 26) != 0;
 }

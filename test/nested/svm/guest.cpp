@@ -136,6 +136,9 @@ void Guest::reset(const GuestState& state) {
     save.gs = state.gs;
     save.ldtr = state.ldtr;
     save.tr = state.tr;
+    // Of a TSS's type only 16 or 32 bits matter (APM 2, 15.5.1). QEMU keeps it as it was before LTR marked it
+    // busy, and ends the machine at a busy one.
+    save.tr.attributes &= static_cast<std::uint16_t>(~2);
     save.gdtr = {0, 0, static_cast<std::uint32_t>(state.gdtr.limit), state.gdtr.base};
     save.idtr = {0, 0, static_cast<std::uint32_t>(state.idtr.limit), state.idtr.base};
     save.cpl = (state.rflags & rflags::vm) != 0 ? 3 : static_cast<std::uint8_t>(state.cs.attributes >> 5 & 3);
@@ -194,6 +197,9 @@ void describe(const Guest& guest) {
     note("exit ", vmm::hex(guest.control.exit_code), ", info ", vmm::hex(guest.control.exit_info1), " ",
          vmm::hex(guest.control.exit_info2), ", rip ", vmm::hex(guest.save.rip), ", rsp ",
          vmm::hex(guest.save.rsp));
+    if (guest.control.exit_code == static_cast<std::uint64_t>(ExitCode::Invalid))
+        if (const char* violation = find_violation(guest.vmcb, physical_bits()))
+            note("the state violates a rule: ", violation);
     if (guest.handler() != vectors)
         note("in the guest's handler of vector ", guest.handler(), ", stack ", vmm::hex(guest.frame()[0]),
              " ", vmm::hex(guest.frame()[1]), " ", vmm::hex(guest.frame()[2]));
