@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each command about a running guest: its exit code, and what it did."""
+import base64
+import os
+import posixpath
 import re
+import socket
+import urllib.error
+import urllib.request
 
 from lab.png import size_of
 from lab.testing import VNC_PORTS, boot_test, require, wait_for
@@ -124,3 +130,45 @@ def vnc_password(context):
     guest.wait_text(r"grub>", 60)
     public = context.run("su user -c 'cat /run/escalus/secret/config.json'")
     require(public.code != 0, "everybody can read the password")
+
+
+REFERENCES = re.compile(r"""(?:\bfrom|\bimport|\bsrc=|\bhref=)\s*["']([^"':#]+)["']""")
+WHOLE_LINE_COMMENT = re.compile(r"^\s*(//|\*|/\*).*$", re.MULTILINE)
+
+
+def _whole_page(address):
+    """Fetches a page with all that it refers to, scripts of scripts, too; how many files that were."""
+    wanted, seen = ["vnc.html"], set()
+    while wanted:
+        path = wanted.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            with urllib.request.urlopen(f"{address}/{path}", timeout=60) as answer:
+                content = answer.read()
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"the web console's {path}: {error}") from None
+        if path.endswith((".html", ".js")):
+            text = WHOLE_LINE_COMMENT.sub("", content.decode())
+            wanted += [posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+                       for name in REFERENCES.findall(text)]
+    return len(seen)
+
+
+@boot_test("web-console", "the web console: noVNC's page with every script, and RFB over its WebSocket")
+def web_console(context):
+    context.create("web", _rescue(context, "web", display=0), 0)
+    port = context.lab.port(VNC_PORTS[0])
+    require(_whole_page(f"http://127.0.0.1:{port}") > 30, "noVNC has more files than that")
+    with socket.create_connection(("127.0.0.1", port), 60) as link:
+        key = base64.b64encode(os.urandom(16)).decode()
+        link.sendall(f"GET /websockify HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+                     f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
+        stream = link.makefile("rb")
+        status = stream.readline()
+        require(b" 101 " in status, f"the WebSocket is answered by {status}")
+        while stream.readline().strip():
+            pass
+        frame = stream.read(14)  # RFC 6455, section 5.2: final, binary, 12 bytes, not masked
+        require(frame == b"\x82\x0cRFB 003.008\n", f"the first frame is {frame}")

@@ -15,7 +15,7 @@ BUSYBOX = "/bin/busybox"
 INIT = Path(__file__).with_name("init.sh")
 CONTROL_MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "isofs", "crc32c_generic", "ext4", "vfat", "loop"]
 FIRMWARE_FOLDERS = ["/usr/share/seabios", "/usr/share/vgabios", "/usr/share/novnc"]
-FIRMWARE_NEEDED = re.compile(r"^(?!.*(qxl|virtio|ramfb|vmware|cirrus|ati|-dbg|kvmvapic|sgabios)).*$")
+FIRMWARE_UNUSED = re.compile(r"(bios.*(qxl|virtio|ramfb|vmware|cirrus|-ati|-dbg)|kvmvapic|sgabios).*\.bin$")
 TOOLS = ["/sbin/e2fsck", "/sbin/mke2fs", "/usr/bin/taskset"]
 
 
@@ -125,7 +125,7 @@ def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None)
     for folder in FIRMWARE_FOLDERS:
         for where, _, files in os.walk(folder):
             for file in sorted(files):
-                if FIRMWARE_NEEDED.match(file):
+                if not FIRMWARE_UNUSED.search(file):
                     archive.copy_resolved(os.path.join(where, file), os.path.join(where, file))
     return write(archive, f"control-{version}")
 
