@@ -51,6 +51,12 @@ bool read_at(int fd, off_t offset, std::span<char> data) {
     return ::pread(fd, data.data(), data.size(), offset) == static_cast<ssize_t>(data.size());
 }
 
+/// What reading the first byte says: 0, or an error of errno.h.
+int first_read_error(int fd) {
+    std::array<char, 1> byte{};
+    return ::pread(fd, byte.data(), byte.size(), 0) < 0 ? errno : 0;
+}
+
 /// A boot sector's signature, as SeaBIOS demands it.
 bool has_boot_sector(int fd) {
     std::array<char, 2> signature{};
@@ -99,6 +105,9 @@ class FileChecker {
             return complain("is empty", use.kind == FileUse::Kind::Disk
                                             ? fmt::format("make it, for example: truncate -s 8G {}", use.path)
                                             : std::string{});
+        if (const int error = first_read_error(file.get()); error != 0)
+            return complain(fmt::format("cannot be read: {}", std::generic_category().message(error)),
+                            "its storage may be damaged, or no longer be there");
         bootable_ |= use.kind == FileUse::Kind::Kernel || use.kind == FileUse::Kind::Firmware;
         bootable_ |= use.kind == FileUse::Kind::Disk && has_boot_sector(file.get());
         bootable_ |= use.kind == FileUse::Kind::CdRom && has_el_torito(file.get());

@@ -56,9 +56,13 @@ PhysicalMemory::PhysicalMemory() : fd_{open("/dev/mem", O_RDWR | O_CLOEXEC)} {
     if (fd_ >= 0)
         return;
     const int error = errno;
-    const char* advice = error == EACCES || error == EPERM ? " Run this as root."
-                         : error == ENOENT                 ? " The kernel has no /dev/mem (CONFIG_DEVMEM)."
-                                                           : "";
+    const bool forbidden = error == EACCES || error == EPERM;
+    const char* advice = forbidden && geteuid() != 0 ? " Run this as root."
+                         : forbidden
+                             ? " The kernel keeps it from root, too: it is in lockdown mode (Secure Boot, or "
+                               "lockdown= on its command line), or this is a container."
+                         : error == ENOENT ? " The kernel has no /dev/mem (CONFIG_DEVMEM)."
+                                           : "";
     throw EngineError{fmt::format("cannot open /dev/mem: {}.{}", std::strerror(error), advice)};
 }
 

@@ -3,6 +3,7 @@
 from lab import machine
 from lab.testing import boot_test, require, running_guests
 
+GUESTS = "/usr/share/escalus-tests/guests"
 RESCUE = "/media/grub-rescue,raw,hdc,cdrom"
 
 
@@ -20,9 +21,9 @@ def _refused(context, name, text, *words, arguments=""):
     require(not left, f"{name}: something is left: {left}")
 
 
-@boot_test("bad-media", "medium missing, empty, a directory, unreadable: said clearly, nothing left behind")
+@boot_test("bad-media", "medium missing, empty, a directory, not bootable: said clearly, nothing left behind")
 def bad_media(context):
-    context.run("touch /tmp/empty.iso; mkdir -p /tmp/folder")
+    context.run("touch /tmp/empty.iso; mkdir -p /tmp/folder; head -c 1000000 /dev/zero >/tmp/blank.iso")
 
     def domain(name, disk):
         return context.domain(name, disks=[disk])
@@ -30,6 +31,45 @@ def bad_media(context):
     _refused(context, "missing", domain("missing", "/tmp/nothing.iso,raw,hdc,cdrom"), "/tmp/nothing.iso")
     _refused(context, "empty", domain("empty", "/tmp/empty.iso,raw,hdc,cdrom"), "/tmp/empty.iso", "empty")
     _refused(context, "directory", domain("directory", "/tmp/folder,raw,hdc,cdrom"), "/tmp/folder", "directory")
+    _refused(context, "blank", domain("blank", "/tmp/blank.iso,raw,hdc,cdrom"), "/tmp/blank.iso", "not bootable")
+
+
+@boot_test("bad-read", "a medium that gives read errors, or may not be read: said clearly, nothing left behind")
+def bad_read(context):
+    # A process's memory opens as a file, and gives I/O errors where nothing is mapped: at address 0.
+    text = context.domain("broken", disks=["/proc/self/mem,raw,hda,r"])
+    _refused(context, "broken", text, "/proc/self/mem", "cannot be read", "Input/output error")
+    context.run("cp /media/grub-rescue /tmp/private.iso && chmod 600 /tmp/private.iso", check=True)
+    text = context.domain("private", disks=["/tmp/private.iso,raw,hdc,cdrom"])
+    context.lab.channel.put(text.encode(), "/tmp/private.cfg")
+    done = context.run("su user -c 'escalus create /tmp/private.cfg'")
+    require(done.code == 1 and "/tmp/private.iso" in done.error_text and "Permission denied" in done.error_text, str(done))
+    require(not context.run("rm /tmp/private.iso; ls /run/escalus").text, "something is left")
+
+
+@boot_test("dev-mem-refused", "`create` where the kernel refuses /dev/mem says so", own_machine=True)
+def dev_mem_refused(context):
+    with context.shared.machine(name="no-dev-mem", media=[], pool=256) as lab:
+        lab.channel.put(f"name = 'x'\nkernel = '{GUESTS}/modules'\nvnc = 0\n".encode(), "/tmp/x.cfg")
+        lab.run("mount -t securityfs none /sys/kernel/security && echo integrity >/sys/kernel/security/lockdown", check=True)
+        locked = lab.run("escalus create /tmp/x.cfg")
+        lab.run("rm /dev/mem", check=True)
+        absent = lab.run("escalus create /tmp/x.cfg")
+        (context.artefacts / "said.txt").write_text(f"{locked}\n{absent}")
+        require(locked.code == 1 and "/dev/mem" in locked.error_text and "lockdown" in locked.error_text, str(locked))
+        require("as root" not in locked.error_text, f"this was run as root: {locked}")
+        require(absent.code == 1 and "CONFIG_DEVMEM" in absent.error_text, str(absent))
+        require(not lab.run("ls /run/escalus").text and not running_guests(lab), "something is left")
+
+
+@boot_test("abi-mismatch", "a program of another ABI version than the monitor's says so")
+def abi_mismatch(context):
+    context.lab.channel.put(f"name = 'x'\nkernel = '{GUESTS}/modules'\nvnc = 0\n".encode(), "/tmp/x.cfg")
+    for line in ("create /tmp/x.cfg", "create -d /tmp/x.cfg", "dmesg"):
+        done = context.run(f"escalus_next_abi {line}")
+        require(done.code == 1 and "the monitor speaks version" in done.error_text
+                and "Install both from one build" in done.error_text, f"{line}: {done}")
+    require(not context.run("ls /run/escalus").text and not running_guests(context.lab), "something is left")
 
 
 @boot_test("bad-domain-file", "domain files with mistakes: file, line, column, the line with a caret")

@@ -55,6 +55,13 @@ const std::string boot_signature = "\x55\xaa";
 
 } // namespace
 
+TEST_CASE("a file that opens but gives read errors is said to, not taken for one that cannot be booted") {
+    // A process's memory opens as a regular file; nothing can be mapped, and so read, at address 0.
+    const auto said = complaints("disk = [ '/proc/self/mem,,hda,r' ]");
+    CHECK_THAT(said, Catch::Contains("cannot be read: Input/output error"));
+    CHECK_THAT(said, !Catch::Contains("bootable"));
+}
+
 TEST_CASE("media that cannot be used are named with what is wrong and where they are written") {
     Files files;
     const auto cd = [](const std::string& path) { return "disk = [ '" + path + ",,hdc,cdrom' ]"; };
