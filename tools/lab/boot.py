@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import build, emulator, machine, media, packages, paths, rfb, session
+from .channel import ChannelError
 from .ui import LabError, say, stage
 
 VNC_PORT = 5900
@@ -184,7 +185,10 @@ def _stay(lab, guest):
     """Until the guest or the machine ends, or Ctrl-C."""
     while lab.emulator.alive:
         time.sleep(2)
-        listed = lab.run("escalus list --json", timeout=60)
+        try:
+            listed = lab.run("escalus list --json", timeout=60)
+        except (ChannelError, TimeoutError):
+            continue  # a busy control OS; whether the machine lives is asked above
         if listed.code == 0 and not any(entry["name"] == guest.name for entry in json.loads(listed.text)):
             say(f"the guest {guest.name} has ended")
             say(lab.run(["cat", f"/tmp/{guest.name}.log"]).text.rstrip())
