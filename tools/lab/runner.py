@@ -87,7 +87,8 @@ class Shared:
             modules = (*DISK_MODULES, "button") if flavour == "generic" else ("button",)
             files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(media.GUEST_SCRIPTS, modules, flavour)
         return machine.parts(kernel, install_tree=self.install, extra_files=files,
-                             extra_programs=[build.program("hostile_hypercalls"), build.program("escalus_next_abi")])
+                             extra_programs=[build.program("hostile_hypercalls"), build.program("escalus_next_abi"),
+                                             build.program("register_holder")])
 
     def options(self, number=0, **more):
         """Options of a machine with all media and two writable disks of its own."""
