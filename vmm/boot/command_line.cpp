@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "vmm/boot/command_line.hpp"
 
+#include "vmm/cpu/hardware_options.hpp"
+
 namespace escalus::vmm {
 
 namespace {
@@ -51,6 +53,8 @@ constexpr Choice<LogLevel> levels[] = {{"error", LogLevel::Error},
                                        {"info", LogLevel::Info},
                                        {"debug", LogLevel::Debug}};
 
+constexpr Choice<bool> switches[] = {{"on", false}, {"off", true}};
+
 bool parse_pool(Text text, Options& options) {
     const bool percent = text.length > 1 && text.start[text.length - 1] == '%';
     const unsigned digits = percent ? text.length - 1 : text.length;
@@ -78,6 +82,14 @@ const char* apply(Text word, Options& options) {
     if (const Text name = word.value_of("loglevel"); name.start != nullptr)
         return choose(name, levels, options.log_level) ? nullptr
                                                        : "want error, warning, info or debug; using info";
+    for (unsigned i = 0; i < static_cast<unsigned>(HardwareOption::Count); ++i)
+        if (const Text value = word.value_of(hardware_option_names[i]); value.start != nullptr) {
+            bool off = false;
+            if (!choose(value, switches, off))
+                return "want on or off; using on";
+            options.hardware_off = (options.hardware_off & ~(1u << i)) | (off ? 1u << i : 0);
+            return nullptr;
+        }
     return "unknown option; ignored";
 }
 

@@ -3,6 +3,7 @@
 //   pool=MIB | pool=N%     memory for guests; default 50%
 //   console=none|com1|com2|vga     where the log also goes; default none
 //   loglevel=error|warning|info|debug     default info
+//   NAME=on|off            a part of hardware virtualization (vmm/cpu/hardware_options.hpp); default on
 #pragma once
 
 #include "vmm/cpu/log.hpp"
@@ -16,6 +17,7 @@ struct Options {
     std::uint64_t pool = 50; ///< percent (1..90) or MiB (at least 2)
     Console console = Console::None;
     LogLevel log_level = LogLevel::Info;
+    std::uint32_t hardware_off = 0; ///< bits by HardwareOption
 };
 
 /// Told of each word that is not understood, with the reason; the option keeps its default then.

@@ -78,6 +78,24 @@ boot64:
 1:  hlt
     jmp 1b
 
+/* start_natively(rip, rsi, cr3, gdt_base): Linux's 64-bit boot protocol, without a monitor underneath. */
+    .global start_natively
+start_natively:
+    cli
+    push %rcx
+    pushw $0x1f
+    lgdt (%rsp)
+    mov %rdx, %cr3
+    mov $0x18, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    mov %eax, %fs
+    mov %eax, %gs
+    push $0x10
+    push %rdi
+    lretq
+
     .section .data
     .align 16
     .global gdt

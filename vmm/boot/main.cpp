@@ -11,14 +11,18 @@
 #include "vmm/cpu/backend.hpp"
 #include "vmm/cpu/exceptions.hpp"
 #include "vmm/cpu/fpu.hpp"
+#include "vmm/cpu/hardware_options.hpp"
 #include "vmm/cpu/log.hpp"
 #include "vmm/memory/identity_map.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/memory/pool.hpp"
 
 #include <cstring>
+#include <initializer_list>
 
 extern "C" char image_start[], image_end[];
+extern "C" [[noreturn]] void start_natively(std::uint64_t rip, std::uint64_t rsi, std::uint64_t cr3,
+                                            std::uint64_t gdt_base);
 
 namespace escalus::vmm {
 
@@ -49,11 +53,45 @@ Options read_options() {
     return options;
 }
 
-void choose_backend() {
-    const char* why = svm_backend.missing();
-    if (why != nullptr)
-        panic("no hardware virtualization that can be used: ", why);
-    backend = &svm_backend;
+// Null, having said why, when this machine has no virtualization that can be used: on the screen, if the log
+// goes nowhere else.
+const Backend* choose_backend(const Options& options) {
+    const auto show_errors = [&] {
+        if (options.console == Console::None && raw(info.framebuffer.base) == 0)
+            log::set_console(Console::Vga);
+    };
+    for (const Backend* candidate : {&svm_backend, &vmx_backend})
+        if (candidate->offered()) {
+            const char* why = candidate->missing();
+            if (why == nullptr)
+                return candidate;
+            show_errors();
+            log::error(candidate->name, " cannot be used: ", why);
+            return nullptr;
+        }
+    show_errors();
+    log::error("this CPU has neither AMD-V (SVM) nor Intel VT-x (VMX)");
+    return nullptr;
+}
+
+/// What the loader left in memory, and must stay until the control OS has it.
+void note_taken() {
+    taken.push_back({HostPhys{0}, 0x10000, MemoryType::Reserved}); // the BIOS's and the trampoline's
+    taken.push_back(
+        {address_of(image_start), static_cast<std::uint64_t>(image_end - image_start), MemoryType::Reserved});
+    for (const auto& module : info.modules)
+        taken.push_back({module.base, module.bytes, MemoryType::Reserved});
+    if (info.efi.memory_map_bytes != 0)
+        taken.push_back({info.efi.memory_map, info.efi.memory_map_bytes, MemoryType::Reserved});
+    if (raw(info.rsdp) != 0)
+        taken.push_back({info.rsdp, 64, MemoryType::Reserved});
+}
+
+// A machine that cannot run guests is still worth booting.
+[[noreturn]] void start_without_monitor() {
+    log::error("the control OS starts without the monitor; no guests can run");
+    const ControlStart start = load_linux(info, info.memory, taken);
+    start_natively(start.rip, start.rsi, start.cr3, start.gdt_base);
 }
 
 HostPhys top_of_memory() {
@@ -65,15 +103,6 @@ HostPhys top_of_memory() {
 }
 
 void place_memory(const Options& options) {
-    taken.push_back({HostPhys{0}, 0x10000, MemoryType::Reserved}); // the BIOS's and the trampoline's
-    taken.push_back(
-        {address_of(image_start), static_cast<std::uint64_t>(image_end - image_start), MemoryType::Reserved});
-    for (const auto& module : info.modules)
-        taken.push_back({module.base, module.bytes, MemoryType::Reserved});
-    if (info.efi.memory_map_bytes != 0)
-        taken.push_back({info.efi.memory_map, info.efi.memory_map_bytes, MemoryType::Reserved});
-    if (raw(info.rsdp) != 0)
-        taken.push_back({info.rsdp, 64, MemoryType::Reserved});
     const auto total = usable_bytes(info.memory);
     const auto wanted = options.pool_in_percent ? total / 100 * options.pool : options.pool << 20;
     if (!plan_memory(info.memory, taken, wanted, layout))
@@ -105,7 +134,11 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     log::info("Escalus monitor, ABI ", abi::version);
     ApicIdList ids;
     find_cpus(info, ids);
-    choose_backend();
+    note_taken();
+    hardware_options_off = options.hardware_off;
+    backend = choose_backend(options);
+    if (backend == nullptr)
+        start_without_monitor();
     place_memory(options);
 
     const auto image_bytes = static_cast<std::uint64_t>(image_end - image_start);
@@ -126,12 +159,12 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     cpu->set_state(StartState::Running);
     cpus[0] = cpu;
     backend->enable(*cpu);
-    start_cpus(ids.begin(), static_cast<unsigned>(ids.size()));
-
-    const MemoryList memory = control_memory_map();
     start_control_memory({address_of(image_start), image_bytes, layout.private_memory.base,
                           layout.private_memory.bytes, layout.shared_area.base, layout.shared_area.bytes},
                          top_of_memory());
+    start_cpus(ids.begin(), static_cast<unsigned>(ids.size()));
+
+    const MemoryList memory = control_memory_map();
     MemoryList occupied = taken;
     occupied.push_back(layout.private_memory);
     occupied.push_back(layout.shared_area);

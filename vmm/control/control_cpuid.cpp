@@ -9,7 +9,7 @@ namespace escalus::vmm {
 
 namespace {
 
-constexpr std::uint32_t vmx = 1u << 5, osxsave = 1u << 27, svm = 1u << 2, ospke = 1u << 4;
+constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4;
 
 std::uint32_t signature_word(unsigned n) {
     std::uint32_t word = 0;
@@ -41,21 +41,16 @@ CpuidResult control_cpuid(std::uint32_t function, std::uint32_t index, std::uint
     CpuidResult r = cpuid(function, index);
     switch (function) {
     case 1:
-        r.ecx = mirror(r.ecx & ~vmx, osxsave, (control_cr4 & cr4::osxsave) != 0);
+        r.ecx = mirror(r.ecx, osxsave, (control_cr4 & cr4::osxsave) != 0);
         break;
     case 7:
         if (index == 0)
             r.ecx = mirror(r.ecx, ospke, (control_cr4 & cr4::pke) != 0);
         break;
-    case 0x80000001:
-        r.ecx &= ~svm;
-        break;
-    case 0x8000000a:
-        r = {};
-        break;
     default:
         break;
     }
+    backend->hide_features(function, index, r);
     return r;
 }
 

@@ -59,7 +59,6 @@ bool act_out_start_ipi(const PerCpu& sender, const apic::Command& command) {
 }
 
 std::uint8_t wait_for_start(PerCpu& cpu) {
-    cpu.set_state(StartState::WaitForSipi);
     std::uint32_t vector = PerCpu::no_vector;
     while (vector == PerCpu::no_vector) {
         pause();

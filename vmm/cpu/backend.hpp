@@ -4,6 +4,7 @@
 #pragma once
 
 #include "vmm/abi/abi.hpp"
+#include "vmm/cpu/instructions.hpp"
 #include "vmm/cpu/per_cpu.hpp"
 #include "vmm/memory/nested_tables.hpp"
 
@@ -13,9 +14,14 @@ struct Vcpu;
 
 /// How a CPU begins to run the control OS.
 struct ControlStart {
-    bool start_up_ipi = false; ///< real mode at vector << 12; else 64-bit Linux entry
-    std::uint8_t vector = 0;
+    bool start_up_ipi = false; ///< waits for one, then real mode; else 64-bit Linux entry
     std::uint64_t rip = 0, rsi = 0, cr3 = 0, gdt_base = 0;
+};
+
+/// Bits of a leaf of nested tables, and for how many bytes they hold.
+struct NestedAttributes {
+    std::uint64_t leaf = 0;
+    std::uint64_t bytes = ~0ull;
 };
 
 enum class RunResult {
@@ -26,11 +32,13 @@ enum class RunResult {
 struct Backend {
     abi::Backend kind;
     const char* name;
+    /// Whether this is the CPU's kind of virtualization, usable or not.
+    bool (*offered)();
     /// Names what this CPU lacks, in words for the user; null when it has everything.
     const char* (*missing)();
-    /// Takes this CPU into root mode, with interrupts held off from then on.
+    /// Takes this CPU into root mode, with interrupts held off from then on. The boot CPU is the first.
     void (*enable)(PerCpu& cpu);
-    /// Does not return.
+    /// Does not return. A CPU that starts by a start-up IPI waits for it first.
     void (*run_control)(PerCpu& cpu, const ControlStart& start);
 
     bool (*create_vcpu)(Vcpu& vcpu);
@@ -40,9 +48,13 @@ struct Backend {
     void (*export_state)(Vcpu& vcpu);
 
     const NestedFormat* (*nested_format)();
+    /// How the control OS's nested tables map physical memory at `address`.
+    NestedAttributes (*control_memory_attributes)(HostPhys address);
+    /// Takes out of CPUID what the control OS must not use.
+    void (*hide_features)(std::uint32_t function, std::uint32_t index, CpuidResult& result);
 };
 
-extern const Backend svm_backend;
+extern const Backend svm_backend, vmx_backend;
 /// The one in use; null until it is chosen.
 extern const Backend* backend;
 

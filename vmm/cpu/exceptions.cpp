@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::uint64_t stub_bytes = 16;
 constinit Gate idt[32] = {};
+using NmiHandler = void (*)(std::uint64_t&);
+constinit NmiHandler nmi_handler = nullptr;
 
 struct ExceptionFrame {
     std::uint64_t vector, error_code, rip, cs, flags, rsp, ss;
@@ -23,6 +25,20 @@ void load_exception_table() {
     for (unsigned vector = 0; vector < 32; ++vector)
         idt[vector] = gate_to(reinterpret_cast<std::uint64_t>(exception_stubs) + vector * stub_bytes);
     load_idt(idt, 32);
+}
+
+std::uint64_t exception_table_address() {
+    return reinterpret_cast<std::uint64_t>(idt);
+}
+
+void set_nmi_handler(void (*handler)(std::uint64_t& rip)) {
+    nmi_handler = handler;
+}
+
+extern "C" void monitor_nmi(ExceptionFrame* frame) {
+    if (nmi_handler == nullptr)
+        panic("NMI in the monitor at rip ", hex(frame->rip));
+    nmi_handler(frame->rip);
 }
 
 extern "C" [[noreturn]] void monitor_exception(const ExceptionFrame* frame) {

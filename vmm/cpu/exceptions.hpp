@@ -27,5 +27,10 @@ inline void load_idt(const Gate* gates, unsigned count) {
 
 /// Loads the monitor's IDT on this CPU: every exception ends in a panic that names it.
 void load_exception_table();
+[[nodiscard]] std::uint64_t exception_table_address();
+
+/// Called for NMIs in root mode, which are not errors where the hardware lets them in; it may change where
+/// execution goes on. Without one they are errors.
+void set_nmi_handler(void (*handler)(std::uint64_t& rip));
 
 } // namespace escalus::vmm

@@ -36,6 +36,15 @@ std::uint64_t fpu_components() {
     return components;
 }
 
+bool is_valid_xcr0(std::uint64_t value) {
+    constexpr std::uint64_t sse = 2, avx = 4, bounds = 0x18, avx512 = 0xe0, tile = 0x60000;
+    return (value & 1) != 0 && (value & ~fpu_components()) == 0 &&
+           ((value & avx) == 0 || (value & sse) != 0) &&
+           ((value & avx512) == 0 || ((value & avx512) == avx512 && (value & avx) != 0)) &&
+           ((value & bounds) == 0 || (value & bounds) == bounds) &&
+           ((value & tile) == 0 || (value & tile) == tile);
+}
+
 FpuArea* allocate_fpu_area() {
     const HostPhys pages = allocate_pages((area_bytes + page_size - 1) / page_size);
     return reinterpret_cast<FpuArea*>(raw(pages));

@@ -21,6 +21,8 @@ void enable_fpu();
 [[nodiscard]] std::uint64_t fpu_area_bytes();
 /// All state components that the CPU has and XSAVE manages; 0 without XSAVE.
 [[nodiscard]] std::uint64_t fpu_components();
+/// What XSETBV checks of a value for XCR0, by this CPU's own components (AMD APM 3 and Intel SDM 2, XSETBV).
+[[nodiscard]] bool is_valid_xcr0(std::uint64_t value);
 
 [[nodiscard]] FpuArea* allocate_fpu_area();
 void free_fpu_area(FpuArea* area);

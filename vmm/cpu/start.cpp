@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Starts the other CPUs at boot, by the sequence of Intel SDM 3, section 9.4.4 (AMD APM 2, section 16.5).
-#include "vmm/control/start_ipi.hpp"
 #include "vmm/cpu/apic.hpp"
 #include "vmm/cpu/backend.hpp"
 #include "vmm/cpu/exceptions.hpp"
@@ -78,8 +77,8 @@ extern "C" [[noreturn]] void application_cpu_main(PerCpu& cpu) {
     load_exception_table();
     enable_fpu();
     backend->enable(cpu);
-    const std::uint8_t vector = wait_for_start(cpu);
-    backend->run_control(cpu, {.start_up_ipi = true, .vector = vector});
+    cpu.set_state(StartState::WaitForSipi);
+    backend->run_control(cpu, {.start_up_ipi = true});
     halt_forever();
 }
 

@@ -65,12 +65,12 @@ void NestedTables::clear(std::uint64_t& entry, unsigned level) {
     ++budget_;
 }
 
-std::uint64_t NestedTables::leaf_bits(std::uint64_t flags, unsigned level) const {
-    std::uint64_t bits = format_->leaf;
+std::uint64_t NestedTables::leaf_bits(std::uint64_t flags, std::uint64_t leaf, unsigned level) const {
+    std::uint64_t bits = leaf;
     if ((flags & abi::map_read) != 0)
         bits |= format_->read;
     if ((flags & abi::map_write) != 0)
-        bits |= format_->write;
+        bits |= format_->may_write != 0 ? format_->may_write : format_->write;
     bits |= (flags & abi::map_execute) != 0 ? format_->execute : format_->no_execute;
     return level != 0 ? bits | format_->large : bits;
 }
@@ -101,6 +101,11 @@ std::uint64_t NestedTables::tables_needed(std::uint64_t gpa, std::uint64_t host,
 }
 
 bool NestedTables::map(GuestPhys gpa, HostPhys host, std::uint64_t bytes, std::uint64_t flags) {
+    return map(gpa, host, bytes, flags, format_->leaf);
+}
+
+bool NestedTables::map(GuestPhys gpa, HostPhys host, std::uint64_t bytes, std::uint64_t flags,
+                       std::uint64_t leaf) {
     std::uint64_t from = raw(gpa), to = raw(host);
     if (tables_needed(from, to, bytes) > budget_)
         return false;
@@ -113,7 +118,7 @@ bool NestedTables::map(GuestPhys gpa, HostPhys host, std::uint64_t bytes, std::u
                                              bytes >= size && (from | to) % size == 0);
             if (fits) {
                 clear(entry, level);
-                entry = to | leaf_bits(flags, level);
+                entry = to | leaf_bits(flags, leaf, level);
                 from += size;
                 to += size;
                 bytes -= size;
@@ -175,10 +180,12 @@ HostPhys NestedTables::translate(GuestPhys gpa) const {
     return HostPhys{(*leaf.entry & address_mask & ~(leaf.bytes - 1)) | (raw(gpa) & (leaf.bytes - 1))};
 }
 
-bool NestedTables::permits(GuestPhys gpa, bool write, bool fetch) const {
+bool NestedTables::permits(GuestPhys gpa, bool write, bool fetch) {
     const Leaf leaf = find(gpa);
     if (leaf.entry == nullptr)
         return false;
+    if (write && (*leaf.entry & format_->may_write) != 0)
+        __atomic_fetch_or(leaf.entry, format_->write | format_->dirty, __ATOMIC_ACQ_REL);
     const auto needed = format_->read | (write ? format_->write : 0) | (fetch ? format_->execute : 0);
     return (*leaf.entry & needed) == needed && !(fetch && (*leaf.entry & format_->no_execute) != 0);
 }
@@ -210,8 +217,9 @@ bool NestedTables::harvest_dirty(GuestPhys gpa, std::uint64_t pages, std::uint64
         if (entry == nullptr)
             return false;
         // Atomic: the hardware may set bits at the same moment.
+        const auto forget = format_->dirty | (format_->may_write != 0 ? format_->write : 0);
         if ((*entry & format_->dirty) != 0 &&
-            (__atomic_fetch_and(entry, ~format_->dirty, __ATOMIC_ACQ_REL) & format_->dirty) != 0)
+            (__atomic_fetch_and(entry, ~forget, __ATOMIC_ACQ_REL) & format_->dirty) != 0)
             bitmap[page / 64] |= 1ull << (page % 64);
     }
     return true;

@@ -15,11 +15,13 @@ struct NestedFormat {
     std::uint64_t present; ///< an entry with none of these is not there
     std::uint64_t table;   ///< entry that points to a table
     std::uint64_t read, write, execute,
-        no_execute;      ///< leaf rights; no_execute is set where execute is not wanted
-    std::uint64_t leaf;  ///< always set in leaves (memory type)
-    std::uint64_t large; ///< leaf above the lowest level
-    std::uint64_t dirty;
+        no_execute;          ///< leaf rights; no_execute is set where execute is not wanted
+    std::uint64_t leaf;      ///< set in leaves unless map() is told otherwise (memory type)
+    std::uint64_t large;     ///< leaf above the lowest level
+    std::uint64_t dirty;     ///< set by the CPU, or by permits() where the CPU does not
     bool pages_1g;
+    std::uint64_t may_write = 0; ///< 0 where the CPU sets dirty bits; else leaves that may be written have this
+                             ///< bit and get `write` with their first write
 };
 
 class NestedTables {
@@ -35,15 +37,17 @@ class NestedTables {
 
     /// Maps [gpa, gpa + bytes) to host memory from `host`; flags are abi::MapFlags. All values are page
     /// multiples. Existing mappings are replaced. False, with nothing changed, when the budget might not
-    /// suffice.
+    /// suffice. `leaf` replaces the format's.
     bool map(GuestPhys gpa, HostPhys host, std::uint64_t bytes, std::uint64_t flags);
+    bool map(GuestPhys gpa, HostPhys host, std::uint64_t bytes, std::uint64_t flags, std::uint64_t leaf);
     /// Unmapping may have to split a large page, so it can fail like map().
     bool unmap(GuestPhys gpa, std::uint64_t bytes);
 
     [[nodiscard]] Leaf find(GuestPhys gpa) const;
     /// Host address behind `gpa` if it may be read; 0 if not.
     [[nodiscard]] HostPhys translate(GuestPhys gpa) const;
-    [[nodiscard]] bool permits(GuestPhys gpa, bool write, bool fetch) const;
+    /// Whether the access that faulted may go on, having marked the page dirty if that is all it was for.
+    [[nodiscard]] bool permits(GuestPhys gpa, bool write, bool fetch);
 
     /// Sets bit n of `bitmap` when page n of the range was written since the last call, and forgets it. Large
     /// pages in the range are split, so that later answers are exact to 4 KiB. False when the budget did not
@@ -57,7 +61,7 @@ class NestedTables {
                                               std::uint64_t bytes) const;
     [[nodiscard]] std::uint64_t* entry_at(std::uint64_t gpa, unsigned level);
     [[nodiscard]] std::uint64_t* table_of(std::uint64_t& entry, unsigned level);
-    [[nodiscard]] std::uint64_t leaf_bits(std::uint64_t flags, unsigned level) const;
+    [[nodiscard]] std::uint64_t leaf_bits(std::uint64_t flags, std::uint64_t leaf, unsigned level) const;
     void clear(std::uint64_t& entry, unsigned level);
     HostPhys take_page();
 

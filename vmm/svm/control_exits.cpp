@@ -3,6 +3,7 @@
 #include "vmm/control/control_cpuid.hpp"
 #include "vmm/control/control_memory.hpp"
 #include "vmm/control/hypercalls.hpp"
+#include "vmm/control/reset.hpp"
 #include "vmm/control/start_ipi.hpp"
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/guest_walk.hpp"
@@ -41,8 +42,8 @@ void enter_long_mode(VmcbSave& s, const ControlStart& start) {
 }
 
 // State after INIT and a start-up IPI: APM 2, table 14-1 and section 16.5.
-void enter_real_mode(VmcbSave& s, const ControlStart& start) {
-    s.cs = real(static_cast<std::uint16_t>(start.vector << 8), present | 0x1b);
+void enter_real_mode(VmcbSave& s, std::uint8_t vector) {
+    s.cs = real(static_cast<std::uint16_t>(vector << 8), present | 0x1b);
     s.ds = s.es = s.ss = s.fs = s.gs = real(0, present | 0x13);
     s.gdtr = s.idtr = {0, 0, 0xffff, 0};
     s.cr0 = cr0::et;
@@ -85,7 +86,7 @@ void prepare(PerCpu& cpu, const ControlStart& start) {
     s.rflags = rflags::fixed;
     s.pat = read_msr(0x277);
     if (start.start_up_ipi)
-        enter_real_mode(s, start);
+        enter_real_mode(s, wait_for_start(cpu));
     else
         enter_long_mode(s, start);
     cpu.control = {};
@@ -202,16 +203,6 @@ void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
           hex(s.cr4), ", efer ", hex(s.efer));
 }
 
-// APM 2, section 8.2.9: a shutdown makes the platform reset the machine; so does this.
-[[noreturn]] void reset_machine(const PerCpu& cpu, const Vmcb& vmcb) {
-    log::error("CPU ", cpu.index, ": the control OS shut down (triple fault) at rip ", hex(vmcb.save.rip),
-               "; resetting the machine");
-    out8(0xcf9, 0x02);
-    out8(0xcf9, 0x06);
-    out8(0x64, 0xfe);
-    halt_forever();
-}
-
 void handle_control_exit(PerCpu& cpu, Vmcb& vmcb) {
     switch (static_cast<ExitCode>(vmcb.control.exit_code)) {
     case ExitCode::Vmmcall:
@@ -231,7 +222,7 @@ void handle_control_exit(PerCpu& cpu, Vmcb& vmcb) {
     case ExitCode::Invlpga:
         return inject_exception(vmcb, vector_ud);
     case ExitCode::Shutdown:
-        reset_machine(cpu, vmcb);
+        reset_machine(cpu.index, vmcb.save.rip);
     case ExitCode::Init:
         // Taking it would end root mode on this CPU.
         end_of_control_os(cpu, vmcb, "sent INIT to a running CPU, which is stopped");

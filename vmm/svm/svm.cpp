@@ -19,11 +19,13 @@ constinit NestedFormat npt_format = amd64_page_format(false);
 
 constexpr std::uint64_t vm_cr_svm_disabled = 1 << 4;
 
+bool offered() {
+    return cpuid(0x80000000).eax >= 0x8000000a && (cpuid(0x80000001).ecx & 4) != 0;
+}
+
 const char* missing() {
-    const auto vendor = cpuid(0);
-    const auto extended = cpuid(0x80000000).eax;
-    if (extended < 0x8000000a || (cpuid(0x80000001).ecx & 4) == 0)
-        return vendor.ebx == 0x756e6547 ? "this CPU is not AMD's" : "this CPU has no AMD-V (SVM)";
+    if (!offered())
+        return "this CPU has no AMD-V (SVM)";
     if ((read_msr(msr::vm_cr) & vm_cr_svm_disabled) != 0)
         return "AMD-V (SVM) is disabled by the firmware; enable it in the firmware's setup";
     const auto leaf = cpuid(0x8000000a);
@@ -78,6 +80,18 @@ void enable(PerCpu& cpu) {
 
 const NestedFormat* nested_format() {
     return &npt_format;
+}
+
+// The host's MTRRs hold under nested paging too (APM 2, section 15.25.8).
+NestedAttributes control_memory_attributes(HostPhys) {
+    return {};
+}
+
+void hide_features(std::uint32_t function, std::uint32_t, CpuidResult& result) {
+    if (function == 0x80000001)
+        result.ecx &= ~4u;
+    else if (function == 0x8000000a)
+        result = {};
 }
 
 } // namespace
@@ -137,6 +151,7 @@ namespace escalus::vmm {
 
 constinit const Backend svm_backend = {.kind = abi::Backend::Svm,
                                        .name = "AMD-V",
+                                       .offered = svm::offered,
                                        .missing = svm::missing,
                                        .enable = svm::enable,
                                        .run_control = svm::run_control,
@@ -144,6 +159,8 @@ constinit const Backend svm_backend = {.kind = abi::Backend::Svm,
                                        .destroy_vcpu = svm::destroy_vcpu,
                                        .run_vcpu = svm::run_guest,
                                        .export_state = svm::export_state,
-                                       .nested_format = svm::nested_format};
+                                       .nested_format = svm::nested_format,
+                                       .control_memory_attributes = svm::control_memory_attributes,
+                                       .hide_features = svm::hide_features};
 
 } // namespace escalus::vmm

@@ -139,3 +139,24 @@ TEST_CASE("dirty harvest") {
     REQUIRE(t.harvest_dirty(GuestPhys{4 * mib - page_size}, 1024, bits.data()));
     REQUIRE(t.harvest_dirty(GuestPhys{100 * gib}, 1024, bits.data()));
 }
+
+TEST_CASE("where the CPU keeps no dirty bits, the first write of a page faults and marks it") {
+    NestedFormat format = ept;
+    format.dirty = 1ull << 53;
+    format.may_write = 1ull << 54;
+    Fixture f{format};
+    NestedTables& t = f.tables;
+    REQUIRE(t.map(GuestPhys{0}, HostPhys{0x40000000}, 4 * page_size, rwx));
+    REQUIRE(t.map(GuestPhys{0x10000}, HostPhys{0x50000000}, page_size, abi::map_read));
+    CHECK((*t.find(GuestPhys{0x1000}).entry & format.write) == 0);
+    CHECK_FALSE(t.permits(GuestPhys{0x10000}, true, false));
+    CHECK(t.permits(GuestPhys{0x1000}, true, false));
+    CHECK((*t.find(GuestPhys{0x1000}).entry & format.write) != 0);
+    std::uint64_t bitmap[1] = {};
+    REQUIRE(t.harvest_dirty(GuestPhys{0}, 4, bitmap));
+    CHECK(bitmap[0] == 2);
+    CHECK((*t.find(GuestPhys{0x1000}).entry & format.write) == 0);
+    bitmap[0] = 0;
+    REQUIRE(t.harvest_dirty(GuestPhys{0}, 4, bitmap));
+    CHECK(bitmap[0] == 0);
+}

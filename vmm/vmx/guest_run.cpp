@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Entering and leaving a guest. Its VMCS is this CPU's only while VcpuRun lasts: the next one may come on
+// another CPU, and the monitor sends no IPIs, so the VMCS is written back to memory each time.
+#include "vmm/guest/guest_walk.hpp"
+#include "vmm/guest/instruction.hpp"
+#include "vmm/memory/page_allocator.hpp"
+#include "vmm/vmx/guest_exits.hpp"
+
+#include <initializer_list>
+
+namespace escalus::vmm::vmx {
+
+namespace {
+
+constinit MsrBitmap* guest_msrs = nullptr;
+constexpr std::uint32_t control_vpid = 1, vpid_limit = 0x10000;
+constexpr std::uint32_t task_priority_offset = 0x80;
+
+/// What belongs to the CPU rather than to a VMCS, and so is switched by hand.
+class WorldSwitch {
+  public:
+    WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu} {
+        CpuState& state = state_of(cpu);
+        GuestState& guest = state_of(vcpu);
+        save_fpu(*cpu.control_fpu);
+        // The guest's state is loaded and saved with every component enabled: what it has not enabled yet
+        // must not be what another guest left there.
+        if (fpu_components() != 0) {
+            cpu.control_xcr0 = read_xcr0();
+            switch_xcr0(cpu.control_xcr0, fpu_components());
+        }
+        load_fpu(*vcpu.fpu);
+        if (fpu_components() != 0)
+            switch_xcr0(fpu_components(), vcpu.xcr0);
+        if (features.tsc_aux) {
+            cpu.control_tsc_aux = read_msr(msr::tsc_aux);
+            if (cpu.control_tsc_aux != vcpu.tsc_aux)
+                write_msr(msr::tsc_aux, vcpu.tsc_aux);
+        }
+        state.control_msrs.kernel_gs_base = read_msr(msr::kernel_gs_base);
+        switch_msrs(state.control_msrs, guest.msrs);
+        state.control_cr2 = read_cr2();
+        write_cr2(guest.cr2);
+        cpu.control_dr[0] = read_dr0();
+        cpu.control_dr[1] = read_dr1();
+        cpu.control_dr[2] = read_dr2();
+        cpu.control_dr[3] = read_dr3();
+        state.control_dr6 = read_dr6();
+    }
+
+    ~WorldSwitch() {
+        CpuState& state = state_of(cpu_);
+        GuestState& guest = state_of(vcpu_);
+        guest.cr2 = read_cr2();
+        write_cr2(state.control_cr2);
+        guest.msrs.kernel_gs_base = read_msr(msr::kernel_gs_base);
+        switch_msrs(guest.msrs, state.control_msrs);
+        if (fpu_components() != 0)
+            switch_xcr0(vcpu_.xcr0, fpu_components());
+        save_fpu(*vcpu_.fpu);
+        if (fpu_components() != 0)
+            switch_xcr0(fpu_components(), cpu_.control_xcr0);
+        load_fpu(*cpu_.control_fpu);
+        if (features.tsc_aux && cpu_.control_tsc_aux != vcpu_.tsc_aux)
+            write_msr(msr::tsc_aux, cpu_.control_tsc_aux);
+        if (vcpu_.dr_live)
+            take_debug_registers(state, guest);
+    }
+    WorldSwitch(const WorldSwitch&) = delete;
+    WorldSwitch& operator=(const WorldSwitch&) = delete;
+
+  private:
+    static void switch_xcr0(std::uint64_t from, std::uint64_t to) {
+        if (from != to)
+            write_xcr0(to);
+    }
+    static void switch_msrs(const SystemMsrs& from, const SystemMsrs& to) {
+        const auto change = [](std::uint32_t index, std::uint64_t old_value, std::uint64_t new_value) {
+            if (old_value != new_value)
+                write_msr(index, new_value);
+        };
+        change(msr::star, from.star, to.star);
+        change(msr::lstar, from.lstar, to.lstar);
+        change(msr::cstar, from.cstar, to.cstar);
+        change(msr::sfmask, from.sfmask, to.sfmask);
+        change(msr::kernel_gs_base, from.kernel_gs_base, to.kernel_gs_base);
+    }
+    void take_debug_registers(const CpuState& state, GuestState& guest) {
+        vcpu_.dr[0] = read_dr0();
+        vcpu_.dr[1] = read_dr1();
+        vcpu_.dr[2] = read_dr2();
+        vcpu_.dr[3] = read_dr3();
+        guest.dr6 = read_dr6();
+        vcpu_.dr_live = false;
+        write_dr0(cpu_.control_dr[0]);
+        write_dr1(cpu_.control_dr[1]);
+        write_dr2(cpu_.control_dr[2]);
+        write_dr3(cpu_.control_dr[3]);
+        write_dr6(state.control_dr6);
+        set_bits(Field::PrimaryControls, primary::dr_access);
+    }
+    PerCpu& cpu_;
+    Vcpu& vcpu_;
+};
+
+/// Gives the vCPU a VPID of this CPU, and forgets translations that may be stale. Section 28.4: those of
+/// guest-physical addresses belong to the nested tables whatever the VPID, so coming back to a CPU takes a
+/// flush as well.
+void prepare_translations(PerCpu& cpu, Vcpu& vcpu) {
+    if (vcpu.last_cpu == cpu.index && vcpu.asid_generation == cpu.asid_generation && !vcpu.flush)
+        return;
+    if (vcpu.last_cpu != cpu.index || vcpu.asid_generation != cpu.asid_generation) {
+        if (cpu.next_asid <= control_vpid || cpu.next_asid >= vpid_limit) {
+            cpu.next_asid = control_vpid + 1;
+            ++cpu.asid_generation;
+            flush_all_translations();
+        }
+        if (features.vpid)
+            write(Field::Vpid, cpu.next_asid++);
+        vcpu.last_cpu = cpu.index;
+        vcpu.asid_generation = cpu.asid_generation;
+        write_host_fields(cpu);
+    }
+    flush_translations(ept_pointer(vcpu.vm->tables.root()));
+    vcpu.flush = false;
+}
+
+void request_interrupt_window(const GuestState& state, std::uint32_t priority) {
+    const std::uint32_t now = *state.task_priority >> 4 & 15;
+    if (priority > 15 || priority > now) {
+        write(Field::TprThreshold, 0);
+        set_bits(Field::PrimaryControls, primary::interrupt_window);
+    } else { // an exit when the priority falls below: then the interrupt is above it
+        write(Field::TprThreshold, priority);
+        clear_bits(Field::PrimaryControls, primary::interrupt_window);
+    }
+}
+
+void cancel_interrupt_window() {
+    const auto controls = read(Field::PrimaryControls);
+    if ((controls & primary::interrupt_window) != 0)
+        write(Field::PrimaryControls, controls & ~std::uint64_t{primary::interrupt_window});
+    write(Field::TprThreshold, 0);
+}
+
+/// How long the instruction of a software interrupt is, on which RIP stands: INT with a number, after
+/// prefixes.
+unsigned software_interrupt_length(const Vcpu& vcpu) {
+    constexpr unsigned opcode_bytes = 2;
+    const bool long_mode = (read(Field::GuestEfer) & efer::lma) != 0 &&
+                           (read(nth(Field::GuestEsRights, abi::seg_cs)) & rights::long_mode) != 0;
+    const auto rip = read(Field::GuestRip);
+    const GuestLinear linear{long_mode ? rip
+                                       : (read(nth(Field::GuestEsBase, abi::seg_cs)) + rip) & 0xffff'ffff};
+    std::uint8_t bytes[instruction_bytes_max];
+    const unsigned got = read_guest_linear({read(Field::GuestCr0), read(Field::GuestCr3),
+                                            read(Field::GuestCr4), read(Field::GuestEfer), &vcpu.vm->tables},
+                                           linear, bytes, sizeof bytes);
+    const unsigned length = instruction_length(bytes, got, long_mode, opcode_bytes);
+    return length != 0 && length <= instruction_bytes_max ? length : opcode_bytes;
+}
+
+void inject(Vcpu& vcpu) {
+    if (!vcpu.event.valid)
+        return;
+    const abi::Event& e = vcpu.event;
+    std::uint32_t info = event::valid |
+                         std::uint32_t{static_cast<std::uint8_t>(e.type)} << event::type_shift |
+                         std::uint32_t{e.vector};
+    // Section 26.2.1.3: in real mode exceptions have no error codes.
+    if (e.has_error_code && (read(Field::GuestCr0) & cr0::pe) != 0) {
+        info |= event::error_valid;
+        write(Field::EntryErrorCode, e.error_code);
+    }
+    if (e.type == abi::EventType::SoftwareInterrupt)
+        write(Field::EntryInstructionLength, software_interrupt_length(vcpu));
+    write(Field::EntryEvent, info);
+    vcpu.event.valid = 0;
+}
+
+/// An exit may have cut off the delivery of an event (section 27.2.4), or an NMI its injection: it is
+/// delivered again. Those of software are not: RIP is on their instruction, which will be executed again.
+void keep_event(Vcpu& vcpu, Field field, Field error_code) {
+    const auto info = read(field);
+    if ((info & event::valid) == 0)
+        return;
+    const auto type = event::type(info);
+    if (type != event::external && type != event::nmi && type != event::hardware_exception)
+        return;
+    const bool has_error_code = (info & event::error_valid) != 0;
+    vcpu.event = {1, static_cast<abi::EventType>(type), static_cast<std::uint8_t>(info), has_error_code,
+                  has_error_code ? static_cast<std::uint32_t>(read(error_code)) : 0};
+    if (type == event::nmi)
+        clear_bits(Field::GuestInterruptibility, blocking::nmi); // it has not happened yet
+}
+
+void leave_to_device_model(Vcpu& vcpu) {
+    abi::VcpuPage& page = *vcpu.page;
+    export_all(vcpu);
+    page.event = vcpu.event;
+    vcpu.event.valid = 0;
+    const auto block = read(Field::GuestInterruptibility);
+    page.interruptible =
+        (page.rflags & rflags::interrupt) != 0 && page.interrupt_shadow == 0 && !page.event.valid;
+    page.nmi_blocked = (block & (blocking::nmi | blocking::shadow)) != 0;
+    ++vcpu.statistics->exits_to_device_model;
+    ++vcpu.statistics
+          ->reason[page.exit_reason < static_cast<std::uint32_t>(abi::ExitReason::Count) ? page.exit_reason
+                                                                                         : 0];
+}
+
+RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
+    vcpu.page->exit_reason = static_cast<std::uint32_t>(reason);
+    vcpu.page->next_rip = 0;
+    leave_to_device_model(vcpu);
+    return RunResult::DeviceModel;
+}
+
+/// Takes over what the device model asks for. False when it wants to leave again at once.
+bool take_requests(Vcpu& vcpu) {
+    abi::VcpuPage& page = *vcpu.page;
+    if (const auto dirty = __atomic_load_n(&page.dirty, __ATOMIC_ACQUIRE); dirty != 0) {
+        import_state(vcpu, dirty);
+        __atomic_store_n(&page.dirty, 0, __ATOMIC_RELEASE);
+    }
+    if (page.event.valid) {
+        vcpu.event = page.event;
+        vcpu.event.valid = 1;
+        page.event.valid = 0;
+    }
+    if (__atomic_load_n(&page.exit_now, __ATOMIC_ACQUIRE) != 0)
+        return false;
+    if (page.request_interrupt_window != 0)
+        request_interrupt_window(state_of(vcpu), page.window_priority);
+    else
+        cancel_interrupt_window();
+    if (page.request_nmi_window != 0)
+        set_bits(Field::PrimaryControls, primary::nmi_window);
+    else if ((read(Field::PrimaryControls) & primary::nmi_window) != 0)
+        clear_bits(Field::PrimaryControls, primary::nmi_window);
+    return true;
+}
+
+Action enter(PerCpu& cpu, Vcpu& vcpu) {
+    GuestState& guest = state_of(vcpu);
+    const auto before = read_tsc();
+    const Entry entry = vmx_enter(&vcpu.gprs, guest.launched, &state_of(cpu).nmi_pending);
+    vcpu.statistics->guest_cycles += read_tsc() - before;
+    ++vcpu.statistics->entries;
+    if (entry == Entry::Stopped) {
+        keep_event(vcpu, Field::EntryEvent, Field::EntryErrorCode);
+        write(Field::EntryEvent, 0);
+        return Action::Control;
+    }
+    if (entry == Entry::Failed)
+        return handle_failed_entry(vcpu);
+    guest.launched = true;
+    const auto reason = static_cast<std::uint32_t>(read(Field::ExitReason));
+    ++vcpu.statistics->hardware[statistics_index(reason)];
+    if ((reason & entry_failed) == 0)
+        keep_event(vcpu, Field::VectoringEvent, Field::VectoringErrorCode);
+    else
+        write(Field::EntryEvent, 0);
+    return handle_guest_exit(cpu, vcpu, reason);
+}
+
+void write_fixed_fields(const Vcpu& vcpu) {
+    const GuestState& state = state_of(vcpu);
+    const auto optional = (features.vpid ? secondary::vpid : 0) | (features.rdtscp ? secondary::rdtscp : 0) |
+                          (features.invpcid ? secondary::invpcid : 0);
+    write_common_fields();
+    write(Field::PinControls,
+          settle(capabilities.pin, pin::external_interrupts | pin::nmi | pin::virtual_nmis));
+    write(Field::PrimaryControls,
+          settle(capabilities.primary, primary::tsc_offsetting | primary::hlt | primary::mwait |
+                                           primary::rdpmc | primary::tpr_shadow | primary::dr_access |
+                                           primary::all_ports | primary::msr_bitmaps | primary::monitor |
+                                           primary::secondary));
+    write(Field::SecondaryControls, settle(capabilities.secondary, secondary::ept | secondary::unrestricted |
+                                                                       secondary::wbinvd | optional));
+    write(Field::ExceptionBitmap, 1u << vector_db | 1u << vector_ac | 1u << vector_mc);
+    write(Field::MsrBitmap, reinterpret_cast<std::uint64_t>(guest_msrs));
+    write(Field::VirtualApicPage, raw(state.virtual_apic));
+    write(Field::EptPointer, ept_pointer(vcpu.vm->tables.root()));
+    write(Field::Cr0Mask, guest_cr0_mask);
+    write(Field::Cr4Mask, cr4::vmxe);
+    write(Field::GuestCr0, capabilities.cr0_fixed0 & guest_cr0_mask);
+    write(Field::GuestCr4, cr4::vmxe);
+    write(Field::GuestPat, 0x0007040600070406);
+    write(Field::GuestDr7, 0x400);
+    write(Field::GuestRflags, rflags::fixed);
+}
+
+} // namespace
+
+void start_guest_maps() {
+    guest_msrs = allocate_object<MsrBitmap>();
+    if (guest_msrs == nullptr)
+        return; // enable() finds out: nothing can be allocated
+    guest_msrs->intercept_all();
+    // These are the guest's while it runs: the VMCS or WorldSwitch holds them.
+    for (const auto index : {msr::fs_base, msr::gs_base, msr::kernel_gs_base, msr::sysenter_cs,
+                             msr::sysenter_esp, msr::sysenter_eip, msr::efer, msr::pat})
+        guest_msrs->set(index, false, false);
+    // Known by the monitor, so their writes exit.
+    for (const auto index : {msr::tsc, msr::star, msr::lstar, msr::cstar, msr::sfmask})
+        guest_msrs->set(index, false, true);
+}
+
+bool create_vcpu(Vcpu& vcpu) {
+    auto* state = allocate_object<GuestState>();
+    vcpu.backend = state;
+    if (state == nullptr)
+        return false;
+    state->vmcs = allocate_vmcs();
+    state->virtual_apic = allocate_pages(1);
+    if (raw(state->vmcs) == 0 || raw(state->virtual_apic) == 0)
+        return false;
+    state->task_priority = reinterpret_cast<std::uint32_t*>(raw(state->virtual_apic) + task_priority_offset);
+    release(state->vmcs);
+    make_current(state->vmcs);
+    write_fixed_fields(vcpu);
+    leave_vmcs(vcpu);
+    return true;
+}
+
+void destroy_vcpu(Vcpu& vcpu) {
+    auto* state = static_cast<GuestState*>(vcpu.backend);
+    vcpu.backend = nullptr;
+    if (state == nullptr)
+        return;
+    if (raw(state->vmcs) != 0)
+        free_pages(state->vmcs, 1);
+    if (raw(state->virtual_apic) != 0)
+        free_pages(state->virtual_apic, 1);
+    free_object(state);
+}
+
+// The VMCS goes back to memory, and the control OS's is current again.
+void leave_vmcs(Vcpu& vcpu) {
+    GuestState& state = state_of(vcpu);
+    release(state.vmcs);
+    state.launched = false;
+    make_current(state_of(this_cpu()).control);
+}
+
+void export_state(Vcpu& vcpu) {
+    make_current(state_of(vcpu).vmcs);
+    export_all(vcpu);
+    leave_vmcs(vcpu);
+}
+
+namespace {
+
+RunResult run_current(PerCpu& cpu, Vcpu& vcpu) {
+    if (!take_requests(vcpu))
+        return leave(vcpu, abi::ExitReason::Interrupted);
+    Action action = Action::Resume;
+    {
+        const WorldSwitch world{cpu, vcpu};
+        do {
+            inject(vcpu);
+            prepare_translations(cpu, vcpu);
+            action = enter(cpu, vcpu);
+        } while (action == Action::Resume);
+    }
+    if (action == Action::Control) {
+        ++vcpu.statistics->host_interrupts;
+        return RunResult::Control;
+    }
+    leave_to_device_model(vcpu);
+    return RunResult::DeviceModel;
+}
+
+} // namespace
+
+RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
+    make_current(state_of(vcpu).vmcs);
+    const RunResult result = run_current(cpu, vcpu);
+    leave_vmcs(vcpu);
+    return result;
+}
+
+} // namespace escalus::vmm::vmx
