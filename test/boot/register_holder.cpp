@@ -3,13 +3,13 @@
 // and a watchpoint in its debug registers, and checks that all of them stay.
 //   register_holder MILLISECONDS: exit code 0 and "N rounds, M traps, 0 lost" when nothing was lost
 #include <array>
+#include <bit>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -63,7 +63,7 @@ bool x87_holds() {
                  : [after] "=m"(after)
                  : [before] "m"(before), [spins] "i"(spins)
                  : "rcx", "memory");
-    return std::memcmp(&before, &after, sizeof before) == 0;
+    return std::bit_cast<std::uint64_t>(before) == std::bit_cast<std::uint64_t>(after);
 }
 
 unsigned bytes_lost(const Vectors& expected, const Vectors& found, bool avx) {
