@@ -47,17 +47,17 @@ void check_pages(GuestPhys gpa, std::uint64_t size) {
 
 } // namespace
 
-abi::ExitReason MonitorVcpu::run() {
+[[gnu::hot]] abi::ExitReason MonitorVcpu::run() {
     if (!thread_known_) [[unlikely]] {
         thread_ = pthread_self();
         thread_known_ = true;
     }
-    vm_.gate_.enter(inside_);
-    const auto result = vm_.call(abi::Call::VcpuRun, index_);
+    gate_.enter(inside_);
+    const auto result = port_.call(abi::Call::VcpuRun, arguments_);
     // Whoever asked for the exit asked for this one: the caller looks at what is pending before it runs
     // again.
     store(page_.exit_now, 0);
-    vm_.gate_.leave(inside_);
+    gate_.leave(inside_);
     if (result.status != abi::Status::Ok) [[unlikely]]
         throw EngineError{fmt::format("vCPU {} cannot run: {}", index_, to_string(result.status))};
     return static_cast<abi::ExitReason>(page_.exit_reason);
@@ -70,7 +70,7 @@ void MonitorVcpu::request_exit() {
 }
 
 void MonitorVcpu::fetch_state() {
-    const auto result = vm_.call(abi::Call::VcpuState, index_);
+    const auto result = port_.call(abi::Call::VcpuState, arguments_);
     if (result.status != abi::Status::Ok)
         throw EngineError{fmt::format("vCPU {} gives no state: {}", index_, to_string(result.status))};
 }
@@ -103,7 +103,9 @@ void MonitorVm::attach(const PhysicalMemory& memory, HostPhys vm_page) {
     }
     for (unsigned i = 0; i < page.vcpus; ++i) {
         const auto vcpu_page = (abi::vm_area_vcpus + 2 * i) * page_size;
-        vcpus_.push_back(std::make_unique<MonitorVcpu>(*this, i, *area_.at<abi::VcpuPage>(vcpu_page),
+        const HypercallArguments arguments{.rdi = handle_, .rsi = key_.low, .rdx = key_.high, .rcx = i};
+        vcpus_.push_back(std::make_unique<MonitorVcpu>(*port_, arguments, gate_, i,
+                                                       *area_.at<abi::VcpuPage>(vcpu_page),
                                                        *area_.at<abi::StatPage>(vcpu_page + page_size)));
     }
     install_kick_handler();

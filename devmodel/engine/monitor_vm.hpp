@@ -19,8 +19,15 @@ class MonitorVm;
 
 class MonitorVcpu final : public EngineVcpu {
   public:
-    MonitorVcpu(MonitorVm& vm, unsigned index, abi::VcpuPage& page, const abi::StatPage& statistics)
-        : vm_{vm}, index_{index}, page_{page}, statistics_{statistics} {}
+    /// `arguments` are those of VcpuRun and VcpuState.
+    MonitorVcpu(HypercallPort& port, const HypercallArguments& arguments, RunGate& gate, unsigned index,
+                abi::VcpuPage& page, const abi::StatPage& statistics)
+        : port_{port},
+          arguments_{arguments},
+          gate_{gate},
+          index_{index},
+          page_{page},
+          statistics_{statistics} {}
 
     abi::VcpuPage& page() override { return page_; }
     abi::ExitReason run() override;
@@ -30,7 +37,9 @@ class MonitorVcpu final : public EngineVcpu {
     [[nodiscard]] bool inside() const { return inside_.load(); }
 
   private:
-    MonitorVm& vm_;
+    HypercallPort& port_;
+    HypercallArguments arguments_;
+    RunGate& gate_;
     unsigned index_;
     abi::VcpuPage& page_;
     const abi::StatPage& statistics_;
@@ -61,8 +70,6 @@ class MonitorVm final : public EngineVm {
     void harvest_dirty(GuestPhys gpa, std::uint64_t size, std::vector<std::uint64_t>& bitmap) override;
 
   private:
-    friend class MonitorVcpu;
-
     class Region final : public MemoryRegion {
       public:
         Region(std::string name, std::uint64_t offset, std::span<std::uint8_t> bytes)

@@ -47,7 +47,7 @@ bool Bus::remove(std::uint64_t base) {
     return ranges_.erase(base) != 0;
 }
 
-const Bus::Range* Bus::find(std::uint64_t address, std::uint64_t size) const {
+[[gnu::hot]] const Bus::Range* Bus::find(std::uint64_t address, std::uint64_t size) const {
     auto contains = [&](const Range& r) {
         return address >= r.base && address - r.base < r.size && size <= r.size - (address - r.base);
     };
@@ -62,7 +62,7 @@ const Bus::Range* Bus::find(std::uint64_t address, std::uint64_t size) const {
     return last_ = &r;
 }
 
-bool Bus::read(std::uint64_t address, std::span<std::uint8_t> data) {
+[[gnu::hot]] bool Bus::read(std::uint64_t address, std::span<std::uint8_t> data) {
     if (const Range* r = find(address, data.size())) {
         r->device->read(r->region, address - r->base, data);
         return true;
@@ -76,7 +76,7 @@ bool Bus::read(std::uint64_t address, std::span<std::uint8_t> data) {
     return answered;
 }
 
-bool Bus::write(std::uint64_t address, std::span<const std::uint8_t> data) {
+[[gnu::hot]] bool Bus::write(std::uint64_t address, std::span<const std::uint8_t> data) {
     if (const Range* r = find(address, data.size())) {
         r->device->write(r->region, address - r->base, data);
         return true;

@@ -22,6 +22,7 @@ VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurrounding
                        const LocalApic::Config& apic, const Msrs::Config& msrs, std::uint32_t cpuid_signature)
     : index_{index},
       engine_{engine},
+      page_{engine.page()},
       around_{around},
       cpuid_signature_{cpuid_signature},
       apic_{around.clock, this, around.apic_bus, *this, apic},
@@ -124,7 +125,7 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
 
 // --- the loop
 
-void VcpuThread::main() {
+[[gnu::hot]] void VcpuThread::main() {
     std::unique_lock lock{around_.lock};
     while (!quit_) {
         if (!may_run_) {
@@ -162,7 +163,7 @@ void VcpuThread::main() {
     }
 }
 
-void VcpuThread::take_init_and_startup() {
+[[gnu::hot]] void VcpuThread::take_init_and_startup() {
     if (std::exchange(init_pending_, false)) {
         need_state(abi::group_all);
         reset_registers(page(), CpuReset::Init, cpuid_signature_);
@@ -176,23 +177,23 @@ void VcpuThread::take_init_and_startup() {
 }
 
 bool VcpuThread::can_wake() const {
-    const auto& page = engine_.page();
+    const auto& page = page_;
     if (page.event.valid != 0 || (nmi_pending_ && page.nmi_blocked == 0))
         return true;
     return (page.rflags & flag_if) != 0 && (apic_.pic_interrupt_pending() || apic_.pending_interrupt());
 }
 
-void VcpuThread::need_state(std::uint32_t groups) {
+[[gnu::hot]] void VcpuThread::need_state(std::uint32_t groups) {
     // What the engine has not brought up to date and nobody has changed since would be written back stale.
-    auto& page = engine_.page();
+    auto& page = page_;
     if (const auto missing = groups & ~page.valid; (missing & ~page.dirty) != 0)
         engine_.fetch_state();
 }
 
 // --- injection
 
-bool VcpuThread::interruptible() const {
-    const auto& page = engine_.page();
+[[gnu::hot]] bool VcpuThread::interruptible() const {
+    const auto& page = page_;
     return (page.rflags & flag_if) != 0 && page.interrupt_shadow == 0;
 }
 
@@ -204,12 +205,12 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
                     .error_code = error_code.value_or(0)};
 }
 
-void VcpuThread::prepare_entry() {
-    auto& page = engine_.page();
+[[gnu::hot]] void VcpuThread::prepare_entry() {
+    auto& page = page_;
     if (page.cr8 != apic_.cr8()) {
-        need_state(abi::group_control);
+        need_state(abi::group_general);
         page.cr8 = apic_.cr8();
-        page.dirty |= abi::group_control;
+        page.dirty |= abi::group_general;
     }
     bool free = page.event.valid == 0;
     page.request_nmi_window = 0;
@@ -224,8 +225,8 @@ void VcpuThread::prepare_entry() {
     prepare_interrupts(free);
 }
 
-void VcpuThread::prepare_interrupts(bool free) {
-    auto& page = engine_.page();
+[[gnu::hot]] void VcpuThread::prepare_interrupts(bool free) {
+    auto& page = page_;
     page.request_interrupt_window = 0;
     const auto want_window = [&](std::uint32_t priority) {
         page.request_interrupt_window = 1;
@@ -252,20 +253,20 @@ void VcpuThread::prepare_interrupts(bool free) {
 
 // --- exits
 
-void VcpuThread::after_exit() {
-    const auto& page = engine_.page();
-    if ((page.valid & abi::group_control) != 0 && page.cr8 != apic_.cr8())
+[[gnu::hot]] void VcpuThread::after_exit() {
+    const auto& page = page_;
+    if (page.cr8 != apic_.cr8())
         apic_.set_cr8(static_cast<std::uint8_t>(page.cr8));
-    if ((page.valid & abi::group_msrs) != 0 && page.msrs.tsc_offset != tsc_offset_) {
+    if (page.msrs.tsc_offset != tsc_offset_) {
         tsc_offset_ = page.msrs.tsc_offset; // the guest wrote its TSC
         apic_.tsc_changed();
     }
 }
 
-void VcpuThread::handle(abi::ExitReason reason) {
-    switch (reason) {
-    case abi::ExitReason::Io:
+[[gnu::hot]] void VcpuThread::handle(abi::ExitReason reason) {
+    if (reason == abi::ExitReason::Io) [[likely]]
         return handle_io();
+    switch (reason) {
     case abi::ExitReason::Memory:
         return handle_memory();
     case abi::ExitReason::MsrRead:
@@ -285,6 +286,7 @@ void VcpuThread::handle(abi::ExitReason reason) {
         return fail("the guest's state is invalid");
     case abi::ExitReason::Unhandled:
         return fail("an exit that the monitor does not know");
+    case abi::ExitReason::Io:
     case abi::ExitReason::None:
     case abi::ExitReason::Count:
         break;
@@ -293,8 +295,8 @@ void VcpuThread::handle(abi::ExitReason reason) {
 }
 
 /// RIP to the next instruction, and what goes with it.
-void VcpuThread::complete_instruction() {
-    auto& page = engine_.page();
+[[gnu::hot]] void VcpuThread::complete_instruction() {
+    auto& page = page_;
     need_state(abi::group_general);
     page.rip = page.next_rip;
     page.rflags &= ~flag_rf;
@@ -308,8 +310,8 @@ void VcpuThread::complete_instruction() {
     }
 }
 
-void VcpuThread::handle_io() {
-    auto& page = engine_.page();
+[[gnu::hot]] void VcpuThread::handle_io() {
+    auto& page = page_;
     const auto& io = page.exit.io;
     if (io.string != 0) {
         need_state(abi::group_general | abi::group_segments | abi::group_control);
@@ -335,7 +337,7 @@ void VcpuThread::handle_io() {
 void VcpuThread::handle_memory() {
     need_state(abi::group_general | abi::group_segments | abi::group_control);
     around_.apic_window.set_current(apic_);
-    look_at(around_.emulator.emulate(engine_.page()));
+    look_at(around_.emulator.emulate(page_));
 }
 
 void VcpuThread::look_at(const EmulationResult& result) {
@@ -345,7 +347,7 @@ void VcpuThread::look_at(const EmulationResult& result) {
 }
 
 void VcpuThread::handle_msr_read() {
-    auto& page = engine_.page();
+    auto& page = page_;
     need_state(abi::group_general);
     const auto index = page.exit.msr.index;
     const auto value = LocalApic::owns_msr(index) ? apic_.read_msr(index) : msrs_.read(index);
@@ -359,7 +361,7 @@ void VcpuThread::handle_msr_read() {
 }
 
 void VcpuThread::handle_msr_write() {
-    auto& page = engine_.page();
+    auto& page = page_;
     need_state(abi::group_general);
     const auto index = page.exit.msr.index;
     bool done = false;
@@ -386,7 +388,7 @@ void VcpuThread::unknown_msr(std::uint32_t index, bool write) {
 }
 
 void VcpuThread::fail(const std::string& what) {
-    const auto& page = engine_.page();
+    const auto& page = page_;
     std::string text = what;
     const auto reason = static_cast<abi::ExitReason>(page.exit_reason);
     if (reason == abi::ExitReason::EntryFailed || reason == abi::ExitReason::Unhandled) {

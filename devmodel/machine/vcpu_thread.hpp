@@ -69,7 +69,8 @@ class VcpuThread final : public CpuSignals, public TscClock {
 
     LocalApic& apic() { return apic_; }
     Msrs& msrs() { return msrs_; }
-    abi::VcpuPage& page() { return engine_.page(); }
+    abi::VcpuPage& page() { return page_; }
+    [[nodiscard]] const abi::VcpuPage& page() const { return page_; }
     [[nodiscard]] const abi::StatPage& statistics() const { return engine_.statistics(); }
     /// The clock's base moved (it was paused): the guest's TSC stays continuous.
     void shift_tsc(std::uint64_t by) { set_tsc_offset(tsc_offset_ - by); }
@@ -108,6 +109,7 @@ class VcpuThread final : public CpuSignals, public TscClock {
 
     unsigned index_;
     EngineVcpu& engine_;
+    abi::VcpuPage& page_;
     VcpuSurroundings around_;
     std::uint32_t cpuid_signature_;
     LocalApic apic_;

@@ -11,7 +11,7 @@
 namespace escalus::abi {
 
 /// Raised with every change that an older peer would not understand.
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version = 2;
 
 // --- Discovery
 // ------------------------------------------------------------------------------------------------ CPUID
@@ -49,7 +49,7 @@ enum class Call : std::uint64_t {
     VmDirty = 5, ///< VM key, RCX = GPA, R8 = bytes (at most dirty_pages_max pages): writes one bit a page
                  ///< into the DirtyPage and clears the log for the range.
     VcpuRun = 6, ///< VM key, RCX = vCPU. Returns when the device model is needed; see VcpuPage.
-    VcpuState = 7, ///< VM key, RCX = vCPU: brings every group of the VcpuPage up to date.
+    VcpuState = 7, ///< VM key, RCX = vCPU: brings every group of the VcpuPage up to date that is not dirty.
     VmScrub = 8, ///< VM key. Zeroes some more of the VM's memory (a few MiB a call); RDX = bytes left. Until
                  ///< it is 0, VmMap answers NotReady.
 };
@@ -169,9 +169,10 @@ enum class ExitReason : std::uint32_t {
 };
 
 enum StateGroup : std::uint32_t {
-    group_general = 1,    ///< gpr, rip, rflags, interrupt_shadow
+    group_general = 1,    ///< gpr, rip, rflags, interrupt_shadow, cr8; up to date on every exit, and so is
+                          ///< msrs.tsc_offset
     group_segments = 2,   ///< segments, descriptor tables
-    group_control = 4,    ///< CRs, EFER, debug registers, xcr0
+    group_control = 4,    ///< other CRs, EFER, debug registers, xcr0
     group_msrs = 8,       ///< struct Msrs
     group_fpu_reset = 16, ///< only as dirty: load the FPU's power-on state
     group_all = 15

@@ -17,11 +17,11 @@ struct Arguments {
 };
 
 // In constant time: the answer's delay must not tell how much of a guess was right.
-bool same(const abi::Key& x, const abi::Key& y) {
+[[gnu::hot]] bool same(const abi::Key& x, const abi::Key& y) {
     return ((x.low ^ y.low) | (x.high ^ y.high)) == 0;
 }
 
-CallResult dispatch(PerCpu& cpu, const Arguments& in) {
+[[gnu::hot]] CallResult dispatch(PerCpu& cpu, const Arguments& in) {
     const auto call = static_cast<abi::Call>(in.call);
     // The hot path first.
     Vm* vm = find_vm(in.handle);
@@ -71,7 +71,7 @@ CallResult dispatch(PerCpu& cpu, const Arguments& in) {
 
 } // namespace
 
-bool hypercall(PerCpu& cpu) {
+[[gnu::hot]] bool hypercall(PerCpu& cpu) {
     auto& r = cpu.control.r;
     const CallResult result = dispatch(
         cpu, {r[abi::rax], r[abi::rdi], {r[abi::rsi], r[abi::rdx]}, r[abi::rcx], r[abi::r8], r[abi::r9]});

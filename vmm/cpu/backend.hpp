@@ -44,8 +44,8 @@ struct Backend {
     bool (*create_vcpu)(Vcpu& vcpu);
     void (*destroy_vcpu)(Vcpu& vcpu);
     RunResult (*run_vcpu)(PerCpu& cpu, Vcpu& vcpu);
-    /// Brings all groups of the vCPU's page up to date.
-    void (*export_state)(Vcpu& vcpu);
+    /// Brings these groups of the vCPU's page up to date.
+    void (*export_state)(Vcpu& vcpu, std::uint32_t groups);
 
     const NestedFormat* (*nested_format)();
     /// How the control OS's nested tables map physical memory at `address`.

@@ -8,8 +8,8 @@
 namespace escalus::vmm {
 
 namespace {
-constinit bool has_xsave = false, has_xsaveopt = false;
-constinit std::uint64_t components = 0;
+[[gnu::section(".data.hot")]] constinit bool has_xsave = false, has_xsaveopt = false;
+[[gnu::section(".data.hot")]] constinit std::uint64_t components = 0;
 constinit std::uint64_t area_bytes = sizeof(FpuArea);
 } // namespace
 
@@ -32,7 +32,7 @@ std::uint64_t fpu_area_bytes() {
     return area_bytes;
 }
 
-std::uint64_t fpu_components() {
+[[gnu::hot]] std::uint64_t fpu_components() {
     return components;
 }
 
@@ -63,7 +63,7 @@ void reset_fpu_area(FpuArea& area) {
     area.bytes[512] = 3; // XSTATE_BV: x87 and SSE as above, the rest in its initial state
 }
 
-void save_fpu(FpuArea& area) {
+[[gnu::hot]] void save_fpu(FpuArea& area) {
     if (has_xsaveopt)
         asm volatile("xsaveopt64 %0" : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
     else if (has_xsave)
@@ -72,7 +72,7 @@ void save_fpu(FpuArea& area) {
         asm volatile("fxsave64 %0" : "=m"(area)::"memory");
 }
 
-void load_fpu(const FpuArea& area) {
+[[gnu::hot]] void load_fpu(const FpuArea& area) {
     if (has_xsave)
         asm volatile("xrstor64 %0" ::"m"(area), "a"(~0u), "d"(~0u) : "memory");
     else

@@ -64,6 +64,7 @@ ESCALUS_CONTROL_REGISTER(dr1)
 ESCALUS_CONTROL_REGISTER(dr2)
 ESCALUS_CONTROL_REGISTER(dr3)
 ESCALUS_CONTROL_REGISTER(dr6)
+ESCALUS_CONTROL_REGISTER(dr7)
 #undef ESCALUS_CONTROL_REGISTER
 
 inline void out8(std::uint16_t port, std::uint8_t value) {
@@ -104,7 +105,8 @@ inline constexpr std::uint64_t pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32,
 namespace cr4 {
 inline constexpr std::uint64_t pse = 1 << 4, pae = 1 << 5, pge = 1 << 7, osfxsr = 1 << 9,
                                osxmmexcpt = 1 << 10, la57 = 1 << 12, vmxe = 1 << 13, fsgsbase = 1 << 16,
-                               pcide = 1 << 17, osxsave = 1 << 18, pke = 1 << 22;
+                               pcide = 1 << 17, osxsave = 1 << 18, smep = 1 << 20, smap = 1 << 21,
+                               pke = 1 << 22;
 }
 namespace rflags {
 inline constexpr std::uint64_t fixed = 2, tf = 1 << 8, interrupt = 1 << 9, rf = 1 << 16, vm = 1 << 17;

@@ -7,14 +7,14 @@ namespace {
 
 constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4, every_vcpu = 0xffffffff;
 
-bool precedes(const abi::CpuidEntry& entry, std::uint32_t function, std::uint32_t index) {
+[[gnu::hot]] bool precedes(const abi::CpuidEntry& entry, std::uint32_t function, std::uint32_t index) {
     return entry.function != function ? entry.function < function : !entry.any_index && entry.index < index;
 }
 
 // The page belongs to the device model, which may change it at any moment: each field is used as it is read,
 // and nothing but the answer depends on it.
-const abi::CpuidEntry* find(const abi::CpuidPage& page, std::uint32_t function, std::uint32_t index,
-                            unsigned vcpu) {
+[[gnu::hot]] const abi::CpuidEntry* find(const abi::CpuidPage& page, std::uint32_t function,
+                                         std::uint32_t index, unsigned vcpu) {
     const std::uint32_t told = __atomic_load_n(&page.count, __ATOMIC_RELAXED);
     const std::uint32_t count = told < abi::cpuid_entries_max ? told : abi::cpuid_entries_max;
     std::uint32_t low = 0, high = count;
@@ -37,8 +37,8 @@ const abi::CpuidEntry* find(const abi::CpuidPage& page, std::uint32_t function, 
 
 } // namespace
 
-CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index,
-                        std::uint64_t guest_cr4) {
+[[gnu::hot]] CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index,
+                                     std::uint64_t guest_cr4) {
     const abi::CpuidEntry* entry = find(vcpu.vm->cpuid_page(), function, index, vcpu.index);
     if (entry == nullptr)
         return {};

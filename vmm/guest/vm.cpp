@@ -95,14 +95,14 @@ void show_in_host_page(unsigned slot) {
 
 } // namespace
 
-Vm* find_vm(std::uint64_t handle) {
+[[gnu::hot]] Vm* find_vm(std::uint64_t handle) {
     const auto slot = handle & ((1u << slot_bits) - 1);
     if (handle == 0 || slot >= abi::vms_max || slots[slot].handle != handle)
         return nullptr;
     return &slots[slot];
 }
 
-CallResult create_vm(std::uint64_t bytes, std::uint64_t vcpus) {
+[[gnu::cold]] CallResult create_vm(std::uint64_t bytes, std::uint64_t vcpus) {
     if (bytes == 0 || bytes % large_page_size != 0 || bytes > abi::guest_memory_max || vcpus == 0 ||
         vcpus > abi::vcpus_max)
         return {.status = abi::Status::BadArgument};
@@ -128,7 +128,7 @@ CallResult create_vm(std::uint64_t bytes, std::uint64_t vcpus) {
     return {.status = abi::Status::NoSlot};
 }
 
-CallResult scrub_vm(Vm& vm) {
+[[gnu::cold]] CallResult scrub_vm(Vm& vm) {
     const LockGuard guard{lock};
     auto skip = vm.scrubbed_bytes;
     for (std::uint32_t i = 0; i < vm.extent_count; ++i) {
@@ -145,7 +145,7 @@ CallResult scrub_vm(Vm& vm) {
     return {.value0 = vm.memory_bytes - vm.scrubbed_bytes};
 }
 
-CallResult destroy_vm(Vm& vm) {
+[[gnu::cold]] CallResult destroy_vm(Vm& vm) {
     const LockGuard guard{lock};
     std::int32_t nobody = 0;
     if (!__atomic_compare_exchange_n(&vm.gate, &nobody, -1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))

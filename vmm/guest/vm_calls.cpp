@@ -72,7 +72,7 @@ void flush_translations(Vm& vm) {
 
 } // namespace
 
-CallResult map_memory(Vm& vm, std::uint64_t gpa_and_flags, HostPhys host, std::uint64_t bytes) {
+[[gnu::cold]] CallResult map_memory(Vm& vm, std::uint64_t gpa_and_flags, HostPhys host, std::uint64_t bytes) {
     const auto flags = gpa_and_flags & abi::map_flags_mask;
     const auto gpa = gpa_and_flags & ~abi::map_flags_mask;
     if (!is_guest_range(gpa, bytes) || (raw(host) & page_mask) != 0 || (flags & abi::map_read) == 0)
@@ -89,7 +89,7 @@ CallResult map_memory(Vm& vm, std::uint64_t gpa_and_flags, HostPhys host, std::u
                 vm.tables.map(GuestPhys{gpa}, host, bytes, flags) ? abi::Status::Ok : abi::Status::NoMemory};
 }
 
-CallResult unmap_memory(Vm& vm, GuestPhys gpa, std::uint64_t bytes) {
+[[gnu::cold]] CallResult unmap_memory(Vm& vm, GuestPhys gpa, std::uint64_t bytes) {
     if (!is_guest_range(raw(gpa), bytes))
         return {.status = abi::Status::BadArgument};
     const ExclusiveGate gate{vm};
@@ -99,7 +99,7 @@ CallResult unmap_memory(Vm& vm, GuestPhys gpa, std::uint64_t bytes) {
     return {.status = vm.tables.unmap(gpa, bytes) ? abi::Status::Ok : abi::Status::NoMemory};
 }
 
-CallResult harvest_dirty(Vm& vm, GuestPhys gpa, std::uint64_t bytes) {
+[[gnu::cold]] CallResult harvest_dirty(Vm& vm, GuestPhys gpa, std::uint64_t bytes) {
     if (!is_guest_range(raw(gpa), bytes) || bytes > abi::dirty_pages_max * page_size)
         return {.status = abi::Status::BadArgument};
     const ExclusiveGate gate{vm};
@@ -113,7 +113,7 @@ CallResult harvest_dirty(Vm& vm, GuestPhys gpa, std::uint64_t bytes) {
     return {.status = vm.tables.harvest_dirty(gpa, pages, bitmap) ? abi::Status::Ok : abi::Status::NoMemory};
 }
 
-CallResult run_vcpu(PerCpu& cpu, Vm& vm, std::uint64_t index) {
+[[gnu::hot]] CallResult run_vcpu(PerCpu& cpu, Vm& vm, std::uint64_t index) {
     const SharedGate gate{vm};
     if (!gate) // mappings are being changed on another CPU, or the VM is being destroyed: come again
         return {.status = abi::Status::Busy};
@@ -127,7 +127,7 @@ CallResult run_vcpu(PerCpu& cpu, Vm& vm, std::uint64_t index) {
     return {.repeat = repeat};
 }
 
-CallResult fetch_vcpu_state(Vm& vm, std::uint64_t index) {
+[[gnu::cold]] CallResult fetch_vcpu_state(Vm& vm, std::uint64_t index) {
     const SharedGate gate{vm};
     if (!gate)
         return {.status = abi::Status::Busy};
@@ -136,7 +136,9 @@ CallResult fetch_vcpu_state(Vm& vm, std::uint64_t index) {
     Vcpu& vcpu = *vm.vcpus[index];
     if (__atomic_exchange_n(&vcpu.running, true, __ATOMIC_ACQUIRE))
         return {.status = abi::Status::Busy};
-    backend->export_state(vcpu);
+    // What the device model has changed is newer than what is here.
+    backend->export_state(vcpu, abi::group_all & ~__atomic_load_n(&vcpu.page->dirty, __ATOMIC_ACQUIRE));
+    vcpu.page->valid = abi::group_all;
     __atomic_store_n(&vcpu.running, false, __ATOMIC_RELEASE);
     return {};
 }

@@ -8,6 +8,7 @@
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/instruction.hpp"
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/svm/svm.hpp"
 
@@ -50,23 +51,24 @@ void enter_real_mode(VmcbSave& s, std::uint8_t vector) {
     s.efer = efer::svme;
 }
 
-void start_msr_map() {
+[[gnu::cold]] void start_msr_map() {
     control_msrs = allocate_object<MsrBitmap>();
     if (control_msrs == nullptr)
         panic("no memory for the control OS's MSR map");
     control_msrs->allow_all();
     for (const auto index : {msr::efer, msr::vm_cr, msr::vm_hsave_pa, msr::svm_key})
         control_msrs->set(index, true, true);
+    control_msrs->set(msr::tsc_aux, false, true);
 }
 
 // The page is watched in xAPIC mode, the MSR always: firmware or the OS may change the mode meanwhile.
-void watch_start_ipis(bool watch) {
+[[gnu::cold]] void watch_start_ipis(bool watch) {
     watching = watch;
     control_msrs->set(msr::x2apic_icr, false, watch);
     watch_apic_page(apic::page(), watch);
 }
 
-void prepare(PerCpu& cpu, const ControlStart& start) {
+[[gnu::cold]] void prepare(PerCpu& cpu, const ControlStart& start) {
     Vmcb& vmcb = *state_of(cpu).control;
     VmcbControl& c = vmcb.control;
     VmcbSave& s = vmcb.save;
@@ -111,14 +113,14 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
     advance(vmcb, next_rip(vmcb, 2, nullptr));
 }
 
-void write_icr(PerCpu& cpu, const apic::Command& command) {
+[[gnu::cold]] void write_icr(PerCpu& cpu, const apic::Command& command) {
     if (!act_out_start_ipi(cpu, command))
         apic::send(command);
     else if (!watching_start_ipis())
         watch_start_ipis(false);
 }
 
-void msr_exit(PerCpu& cpu, Vmcb& vmcb) {
+[[gnu::cold]] void msr_exit(PerCpu& cpu, Vmcb& vmcb) {
     const auto index = static_cast<std::uint32_t>(cpu.control.r[abi::rcx]);
     const bool write = (vmcb.control.exit_info1 & 1) != 0;
     const auto value = msr_value(vmcb, cpu.control);
@@ -133,6 +135,8 @@ void msr_exit(PerCpu& cpu, Vmcb& vmcb) {
         set_msr_value(vmcb, cpu.control, svm_disabled_and_locked);
     else if (index == msr::x2apic_icr && write && apic::x2apic_mode())
         write_icr(cpu, {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)});
+    else if (index == msr::tsc_aux)
+        ok = write_control_tsc_aux(cpu, value);
     else if (index == msr::vm_cr && (value & ~svm_disabled_and_locked) == 0)
         ok = true; // locked: writes have no effect
     else
@@ -143,7 +147,7 @@ void msr_exit(PerCpu& cpu, Vmcb& vmcb) {
         inject_exception(vmcb, vector_gp, 0);
 }
 
-void vmmcall_exit(PerCpu& cpu, Vmcb& vmcb) {
+[[gnu::hot]] void vmmcall_exit(PerCpu& cpu, Vmcb& vmcb) {
     // An interrupt that is due ends guest mode at once, so with interrupts off the call could not come to an
     // end.
     constexpr unsigned vmmcall_bytes = 3;
@@ -157,7 +161,7 @@ void vmmcall_exit(PerCpu& cpu, Vmcb& vmcb) {
 }
 
 // A write to the local APIC's page while start-up IPIs are watched.
-bool apic_write(PerCpu& cpu, Vmcb& vmcb, std::uint32_t reg) {
+[[gnu::cold]] bool apic_write(PerCpu& cpu, Vmcb& vmcb, std::uint32_t reg) {
     std::uint8_t bytes[instruction_bytes_max];
     const bool long_mode = (vmcb.save.efer & efer::lma) != 0;
     cpu.control.r[abi::rax] = vmcb.save.rax;
@@ -175,7 +179,7 @@ bool apic_write(PerCpu& cpu, Vmcb& vmcb, std::uint32_t reg) {
     return true;
 }
 
-void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
+[[gnu::cold]] void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
     const GuestPhys gpa{vmcb.control.exit_info2};
     const bool write = (vmcb.control.exit_info1 & 2) != 0;
     if (watching && write && (raw(gpa) & ~page_mask) == raw(apic::page())) {
@@ -195,7 +199,7 @@ void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
     inject_exception(vmcb, vector_gp, 0);
 }
 
-[[noreturn]] void end_of_control_os(const PerCpu& cpu, const Vmcb& vmcb, const char* what) {
+[[noreturn, gnu::cold]] void end_of_control_os(const PerCpu& cpu, const Vmcb& vmcb, const char* what) {
     const VmcbSave& s = vmcb.save;
     panic("CPU ", cpu.index, ": the control OS ", what, ": exit code ", hex(vmcb.control.exit_code),
           ", info ", hex(vmcb.control.exit_info1), " ", hex(vmcb.control.exit_info2), ", rip ", hex(s.rip),
@@ -203,7 +207,7 @@ void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
           hex(s.cr4), ", efer ", hex(s.efer));
 }
 
-void handle_control_exit(PerCpu& cpu, Vmcb& vmcb) {
+[[gnu::hot]] void handle_control_exit(PerCpu& cpu, Vmcb& vmcb) {
     switch (static_cast<ExitCode>(vmcb.control.exit_code)) {
     case ExitCode::Vmmcall:
         return vmmcall_exit(cpu, vmcb);
@@ -233,6 +237,19 @@ void handle_control_exit(PerCpu& cpu, Vmcb& vmcb) {
     }
 }
 
+// A function of its own, as compilers take what does not return for rarely executed.
+[[gnu::hot, gnu::noinline]] void run_until_exit(PerCpu& cpu, Vmcb& vmcb) {
+    svm_enter(physical_of(vmcb), &cpu.control);
+    vmcb.control.inject = 0;
+    vmcb.control.tlb_control = static_cast<std::uint8_t>(TlbControl::Nothing);
+    const auto interrupted = vmcb.control.exit_interrupt;
+    handle_control_exit(cpu, vmcb);
+    // An exit that cut off the delivery of an event (a nested fault on its stack, say): deliver it again.
+    if ((interrupted & event::valid) != 0 && (vmcb.control.inject & event::valid) == 0 &&
+        (interrupted >> event::type_shift & 7) != 4)
+        vmcb.control.inject = interrupted;
+}
+
 } // namespace
 
 void run_control(PerCpu& cpu, const ControlStart& start) {
@@ -242,18 +259,8 @@ void run_control(PerCpu& cpu, const ControlStart& start) {
             watch_start_ipis(true);
     }
     prepare(cpu, start);
-    Vmcb& vmcb = *state_of(cpu).control;
-    for (;;) {
-        svm_enter(physical_of(vmcb), &cpu.control);
-        vmcb.control.inject = 0;
-        vmcb.control.tlb_control = static_cast<std::uint8_t>(TlbControl::Nothing);
-        const auto interrupted = vmcb.control.exit_interrupt;
-        handle_control_exit(cpu, vmcb);
-        // An exit that cut off the delivery of an event (a nested fault on its stack, say): deliver it again.
-        if ((interrupted & event::valid) != 0 && (vmcb.control.inject & event::valid) == 0 &&
-            (interrupted >> event::type_shift & 7) != 4)
-            vmcb.control.inject = interrupted;
-    }
+    for (;;)
+        run_until_exit(cpu, *state_of(cpu).control);
 }
 
 } // namespace escalus::vmm::svm

@@ -4,6 +4,7 @@
 #include "vmm/svm/guest_exits.hpp"
 
 #include "vmm/cpu/log.hpp"
+#include "vmm/guest/loaded_state.hpp"
 
 #include <cstring>
 #include <initializer_list>
@@ -13,6 +14,7 @@ namespace escalus::vmm::svm {
 namespace {
 
 struct Exit {
+    PerCpu& cpu;
     Vcpu& vcpu;
     Vmcb& vmcb;
     abi::VcpuPage& page;
@@ -26,7 +28,7 @@ struct Exit {
         page.next_rip = next;
         return Action::DeviceModel;
     }
-    [[nodiscard]] Action fail(abi::ExitReason reason, const char* text) const {
+    [[nodiscard, gnu::cold]] Action fail(abi::ExitReason reason, const char* text) const {
         auto& failure = page.exit.failure;
         failure.code = vmcb.control.exit_code;
         failure.info1 = vmcb.control.exit_info1;
@@ -68,18 +70,13 @@ Action reflect_alignment(const Exit& exit) {
 
 // The first use since the vCPU was entered: load its registers, and let it use them freely.
 Action debug_registers(const Exit& exit) {
-    Vcpu& vcpu = exit.vcpu;
-    write_dr0(vcpu.dr[0]);
-    write_dr1(vcpu.dr[1]);
-    write_dr2(vcpu.dr[2]);
-    write_dr3(vcpu.dr[3]);
-    vcpu.dr_live = true;
+    load_debug_registers(exit.cpu, exit.vcpu);
     exit.vmcb.control.dr_reads = exit.vmcb.control.dr_writes = 0;
     exit.vmcb.control.clean = 0;
     return Action::Resume;
 }
 
-Action cpuid_instruction(const Exit& exit) {
+[[gnu::hot]] Action cpuid_instruction(const Exit& exit) {
     auto& s = exit.vmcb.save;
     auto& r = exit.vcpu.gprs.r;
     const CpuidResult result = guest_cpuid(exit.vcpu, static_cast<std::uint32_t>(s.rax),
@@ -117,7 +114,7 @@ Action iret(const Exit& exit) {
     return Action::Resume;
 }
 
-Action port_access(const Exit& exit) {
+[[gnu::hot]] Action port_access(const Exit& exit) {
     // EXITINFO1: APM 2, figure 15-2. EXITINFO2 is always the next RIP.
     const auto info = exit.vmcb.control.exit_info1;
     auto& io = exit.page.exit.io;
@@ -152,10 +149,8 @@ bool read_own_msr(const Exit& exit, std::uint32_t index, std::uint64_t& value) {
         value = read_tsc() + vmcb.control.tsc_offset;
         return true;
     case msr::tsc_aux:
-        if (!features.tsc_aux)
-            return false;
         value = exit.vcpu.tsc_aux;
-        return true;
+        return has_tsc_aux();
     default:
         return false;
     }
@@ -177,13 +172,9 @@ MsrWrite write_own_msr(const Exit& exit, std::uint32_t index, std::uint64_t valu
         vmcb.control.tsc_offset = value - read_tsc();
         break;
     case msr::tsc_aux:
-        if (!features.tsc_aux)
+        if (!has_tsc_aux())
             return MsrWrite::Other;
-        if (value >> 32 != 0)
-            return MsrWrite::Fault;
-        exit.vcpu.tsc_aux = value;
-        write_msr(msr::tsc_aux, value);
-        break;
+        return write_guest_tsc_aux(exit.vcpu, value) ? MsrWrite::Done : MsrWrite::Fault;
     default:
         return MsrWrite::Other;
     }
@@ -191,7 +182,7 @@ MsrWrite write_own_msr(const Exit& exit, std::uint32_t index, std::uint64_t valu
     return MsrWrite::Done;
 }
 
-Action msr_access(const Exit& exit) {
+[[gnu::cold]] Action msr_access(const Exit& exit) {
     Gprs& gprs = exit.vcpu.gprs;
     const auto index = static_cast<std::uint32_t>(gprs.r[abi::rcx]);
     const bool write = (exit.vmcb.control.exit_info1 & 1) != 0;
@@ -216,22 +207,12 @@ Action msr_access(const Exit& exit) {
     return exit.to_device_model(write ? abi::ExitReason::MsrWrite : abi::ExitReason::MsrRead, exit.after(2));
 }
 
-// APM 3, XSETBV: what the CPU checks, with the CPU's own components.
-Action xsetbv(const Exit& exit) {
-    Vcpu& vcpu = exit.vcpu;
-    const auto value = msr_value(exit.vmcb, vcpu.gprs);
-    constexpr std::uint64_t sse = 2, avx = 4, bounds = 0x18, avx512 = 0xe0, tile = 0x60000;
-    const bool consistent = (value & 1) != 0 && (value & ~fpu_components()) == 0 &&
-                            ((value & avx) == 0 || (value & sse) != 0) &&
-                            ((value & avx512) == 0 || ((value & avx512) == avx512 && (value & avx) != 0)) &&
-                            ((value & bounds) == 0 || (value & bounds) == bounds) &&
-                            ((value & tile) == 0 || (value & tile) == tile);
+[[gnu::cold]] Action xsetbv(const Exit& exit) {
     if ((exit.vmcb.save.cr4 & cr4::osxsave) == 0)
         return undefined(exit);
-    if (static_cast<std::uint32_t>(vcpu.gprs.r[abi::rcx]) != 0 || exit.vmcb.save.cpl != 0 || !consistent)
+    if (static_cast<std::uint32_t>(exit.vcpu.gprs.r[abi::rcx]) != 0 || exit.vmcb.save.cpl != 0 ||
+        !write_guest_xcr0(exit.vcpu, msr_value(exit.vmcb, exit.vcpu.gprs)))
         return protection_fault(exit);
-    vcpu.xcr0 = value;
-    write_xcr0(value);
     exit.skip(3);
     return Action::Resume;
 }
@@ -240,7 +221,7 @@ Action shutdown(const Exit& exit) {
     return exit.to_device_model(abi::ExitReason::Shutdown);
 }
 
-Action nested_fault(const Exit& exit) {
+[[gnu::hot]] Action nested_fault(const Exit& exit) {
     // EXITINFO1: APM 2, section 15.25.6. Its P bit is not to be relied on, so the tables themselves decide.
     const auto info = exit.vmcb.control.exit_info1;
     const GuestPhys gpa{exit.vmcb.control.exit_info2};
@@ -316,9 +297,9 @@ constinit const HandlerTable handlers;
 
 } // namespace
 
-Action handle_guest_exit(Vcpu& vcpu) {
+[[gnu::hot]] Action handle_guest_exit(PerCpu& cpu, Vcpu& vcpu) {
     Vmcb& vmcb = vmcb_of(vcpu);
-    const Exit exit{vcpu, vmcb, *vcpu.page};
+    const Exit exit{cpu, vcpu, vmcb, *vcpu.page};
     const auto code = vmcb.control.exit_code;
     if (code < 0x100)
         return handlers.entries[code](exit);
@@ -329,7 +310,7 @@ Action handle_guest_exit(Vcpu& vcpu) {
     return unexpected(exit);
 }
 
-unsigned statistics_index(std::uint64_t code) {
+[[gnu::hot]] unsigned statistics_index(std::uint64_t code) {
     if (code < 0x100)
         return static_cast<unsigned>(code);
     if (code >= 0x400 && code < 0x404)

@@ -12,7 +12,7 @@ enum class Action {
 };
 
 /// Handles the exit in the VMCB.
-Action handle_guest_exit(Vcpu& vcpu);
+Action handle_guest_exit(PerCpu& cpu, Vcpu& vcpu);
 
 /// Where StatPage::hardware counts this exit code.
 [[nodiscard]] unsigned statistics_index(std::uint64_t exit_code);

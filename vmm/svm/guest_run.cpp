@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Entering and leaving a guest.
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/svm/guest_exits.hpp"
 
@@ -15,76 +16,46 @@ constinit std::uint8_t* guest_ports = nullptr; // all intercepted
 constexpr std::uint64_t port_map_pages = 3;
 constexpr std::uint32_t control_asid = 1;
 
-/// What belongs to the CPU rather than to a VMCB, and so is switched by hand.
+/// The registers that VMRUN leaves alone: VMLOAD's and VMSAVE's, and what is in the CPU itself.
 class WorldSwitch {
   public:
-    WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu} {
+    WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu}, state_{cpu, vcpu} {
         vmsave(*state_of(cpu).control);
-        save_fpu(*cpu.control_fpu);
-        // The guest's state is loaded and saved with every component enabled: what it has not enabled yet
-        // must not be what another guest left there.
-        if (fpu_components() != 0) {
-            cpu.control_xcr0 = read_xcr0();
-            switch_xcr0(cpu.control_xcr0, fpu_components());
-        }
-        load_fpu(*vcpu.fpu);
-        if (fpu_components() != 0)
-            switch_xcr0(fpu_components(), vcpu.xcr0);
-        if (features.tsc_aux) {
-            cpu.control_tsc_aux = read_msr(msr::tsc_aux);
-            if (cpu.control_tsc_aux != vcpu.tsc_aux)
-                write_msr(msr::tsc_aux, vcpu.tsc_aux);
-        }
-        cpu.control_dr[0] = read_dr0();
-        cpu.control_dr[1] = read_dr1();
-        cpu.control_dr[2] = read_dr2();
-        cpu.control_dr[3] = read_dr3();
         vmload(vmcb_of(vcpu));
     }
-
     ~WorldSwitch() {
         Vmcb& vmcb = vmcb_of(vcpu_);
         vmsave(vmcb);
-        if (fpu_components() != 0) {
-            // Read, not remembered: emulators (QEMU 7.2) execute the guest's XSETBV without the exit.
-            vcpu_.xcr0 = read_xcr0();
-            switch_xcr0(vcpu_.xcr0, fpu_components());
-        }
-        save_fpu(*vcpu_.fpu);
-        if (fpu_components() != 0)
-            switch_xcr0(fpu_components(), cpu_.control_xcr0);
-        load_fpu(*cpu_.control_fpu);
-        if (features.tsc_aux && cpu_.control_tsc_aux != vcpu_.tsc_aux)
-            write_msr(msr::tsc_aux, cpu_.control_tsc_aux);
+        vmload(*state_of(cpu_).control);
         if (vcpu_.dr_live) {
-            vcpu_.dr[0] = read_dr0();
-            vcpu_.dr[1] = read_dr1();
-            vcpu_.dr[2] = read_dr2();
-            vcpu_.dr[3] = read_dr3();
-            vcpu_.dr_live = false;
-            write_dr0(cpu_.control_dr[0]);
-            write_dr1(cpu_.control_dr[1]);
-            write_dr2(cpu_.control_dr[2]);
-            write_dr3(cpu_.control_dr[3]);
+            disarm_breakpoints(vmcb.save.dr7);
             vmcb.control.dr_reads = vmcb.control.dr_writes = 0xffff;
             vmcb.control.clean = 0;
         }
-        vmload(*state_of(cpu_).control);
     }
     WorldSwitch(const WorldSwitch&) = delete;
     WorldSwitch& operator=(const WorldSwitch&) = delete;
 
   private:
-    static void switch_xcr0(std::uint64_t from, std::uint64_t to) {
-        if (from != to)
-            write_xcr0(to);
+    // #VMEXIT leaves DR7 disarmed (APM 2, section 15.6), but QEMU's TCG only writes the register: the guest's
+    // breakpoints stay armed, in the monitor, the control OS and the next guest, until a write of DR7 changes
+    // more than enable bits. It must not come upon a data breakpoint then, which it would take for one of
+    // instructions.
+    static void disarm_breakpoints(std::uint64_t guest_dr7) {
+        constexpr std::uint64_t disarmed = 0x400, exact = 0x200;
+        for (unsigned i = 0; i < 4; ++i)
+            if ((guest_dr7 >> 2 * i & 3) != 0 && (guest_dr7 >> (16 + 4 * i) & 3) != 0)
+                return;
+        write_dr7(disarmed | exact);
+        write_dr7(disarmed);
     }
     PerCpu& cpu_;
     Vcpu& vcpu_;
+    LoadedState state_;
 };
 
 /// Gives the vCPU an ASID of this CPU, and asks for the flush that it needs. APM 2, section 15.16.
-void prepare_translations(PerCpu& cpu, Vcpu& vcpu) {
+[[gnu::hot]] void prepare_translations(PerCpu& cpu, Vcpu& vcpu) {
     VmcbControl& c = vmcb_of(vcpu).control;
     c.tlb_control = static_cast<std::uint8_t>(TlbControl::Nothing);
     if (vcpu.last_cpu != cpu.index || vcpu.asid_generation != cpu.asid_generation) {
@@ -115,7 +86,7 @@ void request_interrupt_window(Vmcb& vmcb, std::uint32_t priority) {
     c.clean = 0;
 }
 
-void cancel_interrupt_window(Vmcb& vmcb) {
+[[gnu::hot]] void cancel_interrupt_window(Vmcb& vmcb) {
     if ((vmcb.control.intercepts1 & intercept1::vintr) == 0)
         return;
     vmcb.control.interrupt_control &= ~interrupt_control::irq;
@@ -125,7 +96,7 @@ void cancel_interrupt_window(Vmcb& vmcb) {
 
 /// NMIs are blocked from one's injection until its IRET is done: the IRET has been seen and execution has
 /// moved on.
-bool nmi_can_enter(Vcpu& vcpu) {
+[[gnu::hot]] bool nmi_can_enter(Vcpu& vcpu) {
     if (vcpu.nmi_blocked && vcpu.iret_rip != 0 && vmcb_of(vcpu).save.rip != vcpu.iret_rip) {
         vcpu.nmi_blocked = false;
         vcpu.iret_rip = 0;
@@ -133,7 +104,7 @@ bool nmi_can_enter(Vcpu& vcpu) {
     return !vcpu.nmi_blocked;
 }
 
-void inject(Vcpu& vcpu) {
+[[gnu::hot]] void inject(Vcpu& vcpu) {
     Vmcb& vmcb = vmcb_of(vcpu);
     if (!vcpu.event.valid)
         return;
@@ -152,7 +123,7 @@ void inject(Vcpu& vcpu) {
 
 /// An exit may have cut off the delivery of an event (EXITINTINFO, APM 2, section 15.7.3): it is delivered
 /// again. Software interrupts are not: RIP is on their instruction, which will be executed again.
-void keep_interrupted_event(Vcpu& vcpu) {
+[[gnu::hot]] void keep_interrupted_event(Vcpu& vcpu) {
     const auto info = vmcb_of(vcpu).control.exit_interrupt;
     if ((info & event::valid) == 0)
         return;
@@ -168,19 +139,19 @@ void keep_interrupted_event(Vcpu& vcpu) {
         vcpu.nmi_blocked = false; // it has not happened yet
 }
 
-void leave_to_device_model(Vcpu& vcpu) {
+[[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
     abi::VcpuPage& page = *vcpu.page;
     const VmcbControl& c = vmcb_of(vcpu).control;
-    export_state(vcpu);
+    const auto groups = groups_needed(page);
+    export_state(vcpu, groups);
+    page.valid = groups;
+    page.msrs.tsc_offset = c.tsc_offset;
     page.event = vcpu.event;
     vcpu.event.valid = 0;
     const bool shadow = (c.interrupt_state & 1) != 0;
     page.interruptible = (page.rflags & rflags::interrupt) != 0 && !shadow && !page.event.valid;
     page.nmi_blocked = !nmi_can_enter(vcpu);
-    ++vcpu.statistics->exits_to_device_model;
-    ++vcpu.statistics
-          ->reason[page.exit_reason < static_cast<std::uint32_t>(abi::ExitReason::Count) ? page.exit_reason
-                                                                                         : 0];
+    count_exit(vcpu);
 }
 
 RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
@@ -191,7 +162,7 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
 }
 
 /// Takes over what the device model asks for. False when it wants to leave again at once.
-bool take_requests(Vcpu& vcpu) {
+[[gnu::hot]] bool take_requests(Vcpu& vcpu) {
     abi::VcpuPage& page = *vcpu.page;
     if (const auto dirty = __atomic_load_n(&page.dirty, __ATOMIC_ACQUIRE); dirty != 0) {
         import_state(vcpu, dirty);
@@ -258,7 +229,7 @@ void destroy_vcpu(Vcpu& vcpu) {
     vcpu.backend = nullptr;
 }
 
-RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
+[[gnu::hot]] RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
     if (!take_requests(vcpu))
         return leave(vcpu, abi::ExitReason::Interrupted);
     if (vcpu.page->request_nmi_window != 0 && !vcpu.event.valid && nmi_can_enter(vcpu))
@@ -280,7 +251,7 @@ RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
             if (features.clean_bits)
                 vmcb.control.clean = 0x1fff & ~(1u << 3); // V_TPR and V_IRQ may have changed
             keep_interrupted_event(vcpu);
-            action = handle_guest_exit(vcpu);
+            action = handle_guest_exit(cpu, vcpu);
             // Unblocking by IRET is noticed at the next exit; somebody who waits for it should not wait
             // longer.
             if (action == Action::Resume && vmcb.control.inject == 0 && vcpu.page->request_nmi_window != 0 &&

@@ -2,6 +2,7 @@
 // The state of a vCPU between its VMCB and the page shared with the device model. Any value the device model
 // writes is let through to the VMCB, as VMRUN itself checks what could harm (APM 2, section 15.5.1), but for
 // the few fields that belong to the monitor.
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/svm/svm.hpp"
 
 #include <cstring>
@@ -21,7 +22,7 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
 
 } // namespace
 
-void import_state(Vcpu& vcpu, std::uint32_t groups) {
+[[gnu::hot]] void import_state(Vcpu& vcpu, std::uint32_t groups) {
     Vmcb& vmcb = vmcb_of(vcpu);
     VmcbSave& s = vmcb.save;
     const abi::VcpuPage& page = *vcpu.page;
@@ -32,6 +33,8 @@ void import_state(Vcpu& vcpu, std::uint32_t groups) {
         s.rip = page.rip;
         s.rflags = page.rflags;
         vmcb.control.interrupt_state = page.interrupt_shadow & 1;
+        vmcb.control.interrupt_control =
+            (vmcb.control.interrupt_control & ~interrupt_control::tpr_mask) | (page.cr8 & 15);
     }
     if ((groups & abi::group_segments) != 0) {
         for (unsigned i = 0; i < abi::seg_count; ++i)
@@ -46,8 +49,6 @@ void import_state(Vcpu& vcpu, std::uint32_t groups) {
         s.cr3 = page.cr3;
         s.cr4 = page.cr4 & ~cr4::vmxe;
         s.efer = (page.efer & features.efer_mask) | efer::svme;
-        vmcb.control.interrupt_control =
-            (vmcb.control.interrupt_control & ~interrupt_control::tpr_mask) | (page.cr8 & 15);
         vcpu.xcr0 = sane_xcr0(page.xcr0);
         std::memcpy(vcpu.dr, page.dr, sizeof vcpu.dr);
         s.dr6 = page.dr6;
@@ -64,50 +65,52 @@ void import_state(Vcpu& vcpu, std::uint32_t groups) {
         s.sysenter_esp = m.sysenter_esp;
         s.sysenter_eip = m.sysenter_eip;
         s.pat = m.pat;
-        vcpu.tsc_aux = m.tsc_aux;
+        vcpu.tsc_aux = sane_tsc_aux(m.tsc_aux);
         vmcb.control.tsc_offset = m.tsc_offset;
     }
     if ((groups & abi::group_fpu_reset) != 0)
         reset_fpu_area(*vcpu.fpu);
-    vmcb.control.clean = 0;
+    if ((groups & ~std::uint32_t{abi::group_general}) != 0)
+        vmcb.control.clean = 0;
 }
 
-void export_general(Vcpu& vcpu) {
-    const VmcbSave& s = vmcb_of(vcpu).save;
-    abi::VcpuPage& page = *vcpu.page;
-    std::memcpy(page.gpr, vcpu.gprs.r, sizeof page.gpr);
-    page.gpr[abi::rax] = s.rax;
-    page.gpr[abi::rsp] = s.rsp;
-    page.rip = s.rip;
-    page.rflags = s.rflags;
-    page.interrupt_shadow = vmcb_of(vcpu).control.interrupt_state & 1;
-}
-
-void export_state(Vcpu& vcpu) {
+[[gnu::hot]] void export_state(Vcpu& vcpu, std::uint32_t groups) {
     const Vmcb& vmcb = vmcb_of(vcpu);
     const VmcbSave& s = vmcb.save;
     abi::VcpuPage& page = *vcpu.page;
-    export_general(vcpu);
-    for (unsigned i = 0; i < abi::seg_count; ++i)
-        page.segment[i] = s.*segments[i];
-    // SS.DPL is the CPL, which the save area keeps apart (APM 2, section 15.5.1).
-    page.segment[abi::seg_ss].attributes =
-        static_cast<std::uint16_t>((page.segment[abi::seg_ss].attributes & ~0x60) | (s.cpl & 3) << 5);
-    page.gdtr = {s.gdtr.base, s.gdtr.limit};
-    page.idtr = {s.idtr.base, s.idtr.limit};
-    page.cr0 = s.cr0;
-    page.cr2 = s.cr2;
-    page.cr3 = s.cr3;
-    page.cr4 = s.cr4;
-    page.cr8 = vmcb.control.interrupt_control & 15;
-    page.efer = s.efer & ~efer::svme;
-    page.xcr0 = vcpu.xcr0;
-    std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
-    page.dr6 = s.dr6;
-    page.dr7 = s.dr7;
-    page.msrs = {s.star,         s.lstar,        s.cstar, s.sfmask,     s.kernel_gs_base,       s.sysenter_cs,
-                 s.sysenter_esp, s.sysenter_eip, s.pat,   vcpu.tsc_aux, vmcb.control.tsc_offset};
-    page.valid = abi::group_all;
+    if ((groups & abi::group_general) != 0) {
+        std::memcpy(page.gpr, vcpu.gprs.r, sizeof page.gpr);
+        page.gpr[abi::rax] = s.rax;
+        page.gpr[abi::rsp] = s.rsp;
+        page.rip = s.rip;
+        page.rflags = s.rflags;
+        page.interrupt_shadow = vmcb.control.interrupt_state & 1;
+        page.cr8 = vmcb.control.interrupt_control & 15;
+    }
+    if ((groups & abi::group_segments) != 0) {
+        for (unsigned i = 0; i < abi::seg_count; ++i)
+            page.segment[i] = s.*segments[i];
+        // SS.DPL is the CPL, which the save area keeps apart (APM 2, section 15.5.1).
+        page.segment[abi::seg_ss].attributes =
+            static_cast<std::uint16_t>((page.segment[abi::seg_ss].attributes & ~0x60) | (s.cpl & 3) << 5);
+        page.gdtr = {s.gdtr.base, s.gdtr.limit};
+        page.idtr = {s.idtr.base, s.idtr.limit};
+    }
+    if ((groups & abi::group_control) != 0) {
+        page.cr0 = s.cr0;
+        page.cr2 = s.cr2;
+        page.cr3 = s.cr3;
+        page.cr4 = s.cr4;
+        page.efer = s.efer & ~efer::svme;
+        page.xcr0 = vcpu.xcr0;
+        std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
+        page.dr6 = s.dr6;
+        page.dr7 = s.dr7;
+    }
+    if ((groups & abi::group_msrs) != 0)
+        page.msrs = {
+            s.star,         s.lstar,        s.cstar, s.sfmask,     s.kernel_gs_base,       s.sysenter_cs,
+            s.sysenter_esp, s.sysenter_eip, s.pat,   vcpu.tsc_aux, vmcb.control.tsc_offset};
 }
 
 } // namespace escalus::vmm::svm

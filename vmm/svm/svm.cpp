@@ -4,6 +4,7 @@
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/instruction.hpp"
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/memory/page_format.hpp"
 
@@ -11,7 +12,7 @@
 
 namespace escalus::vmm::svm {
 
-constinit Features features;
+[[gnu::section(".data.hot")]] constinit Features features;
 
 namespace {
 
@@ -50,8 +51,17 @@ void read_features() {
     if (extended >= 0x80000021 && (cpuid(0x80000021).eax & 1 << 8) != 0)
         features.efer_mask |= efer::auto_ibrs;
     features.physical_bits = extended >= 0x80000008 ? cpuid(0x80000008).eax & 0xff : 36;
-    features.tsc_aux = (basic.edx & 1 << 27) != 0 || (cpuid(0).eax >= 7 && (cpuid(7).ecx & 1 << 22) != 0);
     npt_format.pages_1g = (basic.edx & 1 << 26) != 0;
+}
+
+// The bits of CR4 that steer address translation, as control OSs have them: then emulators (TCG) that flush
+// their translations when a world switch changes one of these have no reason to. The monitor maps no user
+// pages, so SMEP and SMAP deny it nothing.
+std::uint64_t paging_bits() {
+    constexpr std::uint32_t has_smep = 1 << 7, has_smap = 1 << 20;
+    const auto leaf = cpuid(0).eax >= 7 ? cpuid(7).ebx : 0;
+    return cr4::pse | cr4::pge | ((leaf & has_smep) != 0 ? cr4::smep : 0) |
+           ((leaf & has_smap) != 0 ? cr4::smap : 0);
 }
 
 void enable(PerCpu& cpu) {
@@ -69,10 +79,12 @@ void enable(PerCpu& cpu) {
     cpu.control_fpu = allocate_fpu_area();
     if (state == nullptr || raw(host_save) == 0 || raw(vmcb) == 0 || cpu.control_fpu == nullptr)
         panic("no memory for CPU ", cpu.index);
+    start_loaded_state(cpu);
     state->control = reinterpret_cast<Vmcb*>(raw(vmcb));
     cpu.backend = state;
     write_msr(msr::efer, read_msr(msr::efer) | efer::svme);
     write_msr(msr::vm_hsave_pa, raw(host_save));
+    write_cr4(read_cr4() | paging_bits());
     // From here GIF is 0 whenever the monitor runs: interrupts, NMIs and INITs wait until the next VMRUN. IF
     // is 1 so that with V_INTR_MASKING physical interrupts end guest mode (APM 2, section 15.21.1).
     asm volatile("clgi; sti" ::: "memory");
@@ -96,7 +108,7 @@ void hide_features(std::uint32_t function, std::uint32_t, CpuidResult& result) {
 
 } // namespace
 
-std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested) {
+[[gnu::hot]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested) {
     if (features.next_rip && vmcb.control.next_rip != 0)
         return vmcb.control.next_rip;
     const VmcbSave& s = vmcb.save;

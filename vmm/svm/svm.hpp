@@ -17,7 +17,6 @@ namespace escalus::vmm::svm {
 /// What this CPU offers beyond the basics (CPUID 8000000A). None is required.
 struct Features {
     bool next_rip = false, decode_assists = false, flush_by_asid = false, clean_bits = false;
-    bool tsc_aux = false; ///< RDTSCP or RDPID: the MSR exists
     std::uint32_t asids = 2;
     unsigned physical_bits = 36;
     std::uint64_t efer_mask = 0; ///< EFER bits that software may set
@@ -96,7 +95,6 @@ RunResult run_guest(PerCpu& cpu, Vcpu& vcpu);
 void start_guest_maps();
 // guest_state.cpp
 void import_state(Vcpu& vcpu, std::uint32_t groups);
-void export_state(Vcpu& vcpu);
-void export_general(Vcpu& vcpu);
+void export_state(Vcpu& vcpu, std::uint32_t groups);
 
 } // namespace escalus::vmm::svm

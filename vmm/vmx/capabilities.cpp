@@ -113,7 +113,6 @@ void read_capabilities() {
     features.ept_dirty = hardware_option(HardwareOption::EptDirty) && ept(ept_capability::accessed_dirty);
     features.invept_single = ept(ept_capability::invept_single);
     features.trace = (capabilities.misc & 1 << 14) != 0;
-    features.tsc_aux = features.rdtscp && (cpuid(0x80000001).edx & 1 << 27) != 0;
 }
 
 } // namespace escalus::vmm::vmx

@@ -29,8 +29,7 @@ inline constexpr std::uint64_t execute_only = 1, four_levels = 1 << 6, write_bac
 struct Features {
     bool vpid = false, rdtscp = false, invpcid = false, xsaves = false, user_wait = false;
     bool ept_1g = false, ept_dirty = false, invept_single = false;
-    bool trace = false;   ///< Intel PT may be used by the control OS
-    bool tsc_aux = false; ///< the MSR exists
+    bool trace = false; ///< Intel PT may be used by the control OS
 };
 
 extern Capabilities capabilities;

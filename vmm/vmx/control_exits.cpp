@@ -5,6 +5,7 @@
 #include "vmm/control/hypercalls.hpp"
 #include "vmm/control/reset.hpp"
 #include "vmm/cpu/log.hpp"
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/vmx/vmcs_check.hpp"
 #include "vmm/vmx/vmx.hpp"
@@ -162,13 +163,14 @@ void rdmsr_exit(PerCpu& cpu) {
     skip_instruction();
 }
 
-// The registers of SYSCALL are remembered, so that switching to a guest and back need not read them.
+// The registers of SYSCALL and TSC_AUX are remembered, so that switching to a guest and back need not read
+// them.
 void wrmsr_exit(PerCpu& cpu) {
     const auto& r = cpu.control.r;
     SystemMsrs& known = state_of(cpu).control_msrs;
     const auto index = static_cast<std::uint32_t>(r[abi::rcx]);
     const auto value = (r[abi::rax] & 0xffff'ffff) | r[abi::rdx] << 32;
-    if (!write_system_msr(known, index, value))
+    if (index == msr::tsc_aux ? !write_control_tsc_aux(cpu, value) : !write_system_msr(known, index, value))
         return protection_fault();
     skip_instruction();
 }
@@ -333,7 +335,7 @@ void start_control_maps() {
     control_msrs->set(msr::feature_control, true, true);
     for (auto index = msr_vmx_first; index <= msr_vmx_last; ++index)
         control_msrs->set(index, true, true);
-    for (const auto index : {msr::star, msr::lstar, msr::cstar, msr::sfmask})
+    for (const auto index : {msr::star, msr::lstar, msr::cstar, msr::sfmask, msr::tsc_aux})
         control_msrs->set(index, false, true);
 }
 

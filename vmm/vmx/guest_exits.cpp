@@ -4,6 +4,7 @@
 #include "vmm/vmx/guest_exits.hpp"
 
 #include "vmm/cpu/log.hpp"
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/vmx/vmcs_check.hpp"
 
 #include <initializer_list>
@@ -115,11 +116,11 @@ Action exception_or_nmi(const Exit& exit) {
 
 // The first use since the vCPU was entered: load its registers, and let it use them freely.
 Action debug_registers(const Exit& exit) {
-    give_debug_registers(exit.vcpu);
+    give_debug_registers(exit.cpu, exit.vcpu);
     return Action::Resume;
 }
 
-Action cpuid_instruction(const Exit& exit) {
+[[gnu::hot]] Action cpuid_instruction(const Exit& exit) {
     auto& r = exit.vcpu.gprs.r;
     const CpuidResult result = guest_cpuid(exit.vcpu, static_cast<std::uint32_t>(r[abi::rax]),
                                            static_cast<std::uint32_t>(r[abi::rcx]), read(Field::GuestCr4));
@@ -189,7 +190,7 @@ Action port_access(const Exit& exit) {
 Action read_msr_instruction(const Exit& exit) {
     Gprs& gprs = exit.vcpu.gprs;
     const auto index = static_cast<std::uint32_t>(gprs.r[abi::rcx]);
-    if (index == msr::tsc_aux && features.tsc_aux) {
+    if (index == msr::tsc_aux && has_tsc_aux()) {
         gprs.r[abi::rax] = exit.vcpu.tsc_aux;
         gprs.r[abi::rdx] = 0;
         skip_instruction();
@@ -215,10 +216,8 @@ Action write_msr_instruction(const Exit& exit) {
             return protection_fault(exit);
         break;
     case msr::tsc_aux:
-        if (!features.tsc_aux || value >> 32 != 0)
+        if (!write_guest_tsc_aux(exit.vcpu, value))
             return protection_fault(exit);
-        exit.vcpu.tsc_aux = value;
-        write_msr(msr::tsc_aux, value);
         break;
     default:
         exit.page.exit.msr = {index, 0, value};
@@ -233,10 +232,8 @@ Action xsetbv(const Exit& exit) {
     Vcpu& vcpu = exit.vcpu;
     const auto& r = vcpu.gprs.r;
     const auto value = (r[abi::rax] & 0xffff'ffff) | r[abi::rdx] << 32;
-    if (static_cast<std::uint32_t>(r[abi::rcx]) != 0 || !is_valid_xcr0(value))
+    if (static_cast<std::uint32_t>(r[abi::rcx]) != 0 || !write_guest_xcr0(vcpu, value))
         return protection_fault(exit);
-    vcpu.xcr0 = value;
-    write_xcr0(value);
     skip_instruction();
     return Action::Resume;
 }
@@ -321,17 +318,14 @@ constinit const HandlerTable handlers;
 
 } // namespace
 
-void give_debug_registers(Vcpu& vcpu) {
-    write_dr0(vcpu.dr[0]);
-    write_dr1(vcpu.dr[1]);
-    write_dr2(vcpu.dr[2]);
-    write_dr3(vcpu.dr[3]);
+void give_debug_registers(PerCpu& cpu, Vcpu& vcpu) {
+    load_debug_registers(cpu, vcpu);
+    state_of(cpu).control_dr6 = read_dr6();
     write_dr6(state_of(vcpu).dr6);
-    vcpu.dr_live = true;
     clear_bits(Field::PrimaryControls, primary::dr_access);
 }
 
-Action handle_guest_exit(PerCpu& cpu, Vcpu& vcpu, std::uint32_t reason) {
+[[gnu::hot]] Action handle_guest_exit(PerCpu& cpu, Vcpu& vcpu, std::uint32_t reason) {
     const Exit exit{cpu, vcpu, *vcpu.page, reason};
     const std::uint32_t basic = reason & 0xffff;
     if (basic < HandlerTable::count)

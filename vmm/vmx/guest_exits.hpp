@@ -17,7 +17,7 @@ Action handle_guest_exit(PerCpu& cpu, Vcpu& vcpu, std::uint32_t reason);
 Action handle_failed_entry(Vcpu& vcpu);
 
 /// The debug registers are the guest's from now on, or no longer.
-void give_debug_registers(Vcpu& vcpu);
+void give_debug_registers(PerCpu& cpu, Vcpu& vcpu);
 
 /// Where StatPage::hardware counts this exit reason.
 [[nodiscard]] unsigned statistics_index(std::uint32_t reason);

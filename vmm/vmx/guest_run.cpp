@@ -3,6 +3,7 @@
 // another CPU, and the monitor sends no IPIs, so the VMCS is written back to memory each time.
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/instruction.hpp"
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/vmx/guest_exits.hpp"
 
@@ -16,36 +17,16 @@ constinit MsrBitmap* guest_msrs = nullptr;
 constexpr std::uint32_t control_vpid = 1, vpid_limit = 0x10000;
 constexpr std::uint32_t task_priority_offset = 0x80;
 
-/// What belongs to the CPU rather than to a VMCS, and so is switched by hand.
+/// The registers that no VMCS holds.
 class WorldSwitch {
   public:
-    WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu} {
+    WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu}, state_{cpu, vcpu} {
         CpuState& state = state_of(cpu);
         GuestState& guest = state_of(vcpu);
-        save_fpu(*cpu.control_fpu);
-        // The guest's state is loaded and saved with every component enabled: what it has not enabled yet
-        // must not be what another guest left there.
-        if (fpu_components() != 0) {
-            cpu.control_xcr0 = read_xcr0();
-            switch_xcr0(cpu.control_xcr0, fpu_components());
-        }
-        load_fpu(*vcpu.fpu);
-        if (fpu_components() != 0)
-            switch_xcr0(fpu_components(), vcpu.xcr0);
-        if (features.tsc_aux) {
-            cpu.control_tsc_aux = read_msr(msr::tsc_aux);
-            if (cpu.control_tsc_aux != vcpu.tsc_aux)
-                write_msr(msr::tsc_aux, vcpu.tsc_aux);
-        }
         state.control_msrs.kernel_gs_base = read_msr(msr::kernel_gs_base);
         switch_msrs(state.control_msrs, guest.msrs);
         state.control_cr2 = read_cr2();
         write_cr2(guest.cr2);
-        cpu.control_dr[0] = read_dr0();
-        cpu.control_dr[1] = read_dr1();
-        cpu.control_dr[2] = read_dr2();
-        cpu.control_dr[3] = read_dr3();
-        state.control_dr6 = read_dr6();
     }
 
     ~WorldSwitch() {
@@ -55,25 +36,16 @@ class WorldSwitch {
         write_cr2(state.control_cr2);
         guest.msrs.kernel_gs_base = read_msr(msr::kernel_gs_base);
         switch_msrs(guest.msrs, state.control_msrs);
-        if (fpu_components() != 0)
-            switch_xcr0(vcpu_.xcr0, fpu_components());
-        save_fpu(*vcpu_.fpu);
-        if (fpu_components() != 0)
-            switch_xcr0(fpu_components(), cpu_.control_xcr0);
-        load_fpu(*cpu_.control_fpu);
-        if (features.tsc_aux && cpu_.control_tsc_aux != vcpu_.tsc_aux)
-            write_msr(msr::tsc_aux, cpu_.control_tsc_aux);
-        if (vcpu_.dr_live)
-            take_debug_registers(state, guest);
+        if (vcpu_.dr_live) {
+            guest.dr6 = read_dr6();
+            write_dr6(state.control_dr6);
+            set_bits(Field::PrimaryControls, primary::dr_access);
+        }
     }
     WorldSwitch(const WorldSwitch&) = delete;
     WorldSwitch& operator=(const WorldSwitch&) = delete;
 
   private:
-    static void switch_xcr0(std::uint64_t from, std::uint64_t to) {
-        if (from != to)
-            write_xcr0(to);
-    }
     static void switch_msrs(const SystemMsrs& from, const SystemMsrs& to) {
         const auto change = [](std::uint32_t index, std::uint64_t old_value, std::uint64_t new_value) {
             if (old_value != new_value)
@@ -85,28 +57,15 @@ class WorldSwitch {
         change(msr::sfmask, from.sfmask, to.sfmask);
         change(msr::kernel_gs_base, from.kernel_gs_base, to.kernel_gs_base);
     }
-    void take_debug_registers(const CpuState& state, GuestState& guest) {
-        vcpu_.dr[0] = read_dr0();
-        vcpu_.dr[1] = read_dr1();
-        vcpu_.dr[2] = read_dr2();
-        vcpu_.dr[3] = read_dr3();
-        guest.dr6 = read_dr6();
-        vcpu_.dr_live = false;
-        write_dr0(cpu_.control_dr[0]);
-        write_dr1(cpu_.control_dr[1]);
-        write_dr2(cpu_.control_dr[2]);
-        write_dr3(cpu_.control_dr[3]);
-        write_dr6(state.control_dr6);
-        set_bits(Field::PrimaryControls, primary::dr_access);
-    }
     PerCpu& cpu_;
     Vcpu& vcpu_;
+    LoadedState state_;
 };
 
 /// Gives the vCPU a VPID of this CPU, and forgets translations that may be stale. Section 28.4: those of
 /// guest-physical addresses belong to the nested tables whatever the VPID, so coming back to a CPU takes a
 /// flush as well.
-void prepare_translations(PerCpu& cpu, Vcpu& vcpu) {
+[[gnu::hot]] void prepare_translations(PerCpu& cpu, Vcpu& vcpu) {
     if (vcpu.last_cpu == cpu.index && vcpu.asid_generation == cpu.asid_generation && !vcpu.flush)
         return;
     if (vcpu.last_cpu != cpu.index || vcpu.asid_generation != cpu.asid_generation) {
@@ -136,7 +95,7 @@ void request_interrupt_window(const GuestState& state, std::uint32_t priority) {
     }
 }
 
-void cancel_interrupt_window() {
+[[gnu::hot]] void cancel_interrupt_window() {
     const auto controls = read(Field::PrimaryControls);
     if ((controls & primary::interrupt_window) != 0)
         write(Field::PrimaryControls, controls & ~std::uint64_t{primary::interrupt_window});
@@ -160,7 +119,7 @@ unsigned software_interrupt_length(const Vcpu& vcpu) {
     return length != 0 && length <= instruction_bytes_max ? length : opcode_bytes;
 }
 
-void inject(Vcpu& vcpu) {
+[[gnu::hot]] void inject(Vcpu& vcpu) {
     if (!vcpu.event.valid)
         return;
     const abi::Event& e = vcpu.event;
@@ -180,7 +139,7 @@ void inject(Vcpu& vcpu) {
 
 /// An exit may have cut off the delivery of an event (section 27.2.4), or an NMI its injection: it is
 /// delivered again. Those of software are not: RIP is on their instruction, which will be executed again.
-void keep_event(Vcpu& vcpu, Field field, Field error_code) {
+[[gnu::hot]] void keep_event(Vcpu& vcpu, Field field, Field error_code) {
     const auto info = read(field);
     if ((info & event::valid) == 0)
         return;
@@ -194,19 +153,19 @@ void keep_event(Vcpu& vcpu, Field field, Field error_code) {
         clear_bits(Field::GuestInterruptibility, blocking::nmi); // it has not happened yet
 }
 
-void leave_to_device_model(Vcpu& vcpu) {
+[[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
     abi::VcpuPage& page = *vcpu.page;
-    export_all(vcpu);
+    const auto groups = groups_needed(page);
+    export_current(vcpu, groups);
+    page.valid = groups;
+    page.msrs.tsc_offset = read(Field::TscOffset);
     page.event = vcpu.event;
     vcpu.event.valid = 0;
     const auto block = read(Field::GuestInterruptibility);
     page.interruptible =
         (page.rflags & rflags::interrupt) != 0 && page.interrupt_shadow == 0 && !page.event.valid;
     page.nmi_blocked = (block & (blocking::nmi | blocking::shadow)) != 0;
-    ++vcpu.statistics->exits_to_device_model;
-    ++vcpu.statistics
-          ->reason[page.exit_reason < static_cast<std::uint32_t>(abi::ExitReason::Count) ? page.exit_reason
-                                                                                         : 0];
+    count_exit(vcpu);
 }
 
 RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
@@ -217,7 +176,7 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
 }
 
 /// Takes over what the device model asks for. False when it wants to leave again at once.
-bool take_requests(Vcpu& vcpu) {
+[[gnu::hot]] bool take_requests(Vcpu& vcpu) {
     abi::VcpuPage& page = *vcpu.page;
     if (const auto dirty = __atomic_load_n(&page.dirty, __ATOMIC_ACQUIRE); dirty != 0) {
         import_state(vcpu, dirty);
@@ -241,7 +200,7 @@ bool take_requests(Vcpu& vcpu) {
     return true;
 }
 
-Action enter(PerCpu& cpu, Vcpu& vcpu) {
+[[gnu::hot]] Action enter(PerCpu& cpu, Vcpu& vcpu) {
     GuestState& guest = state_of(vcpu);
     const auto before = read_tsc();
     const Entry entry = vmx_enter(&vcpu.gprs, guest.launched, &state_of(cpu).nmi_pending);
@@ -337,22 +296,22 @@ void destroy_vcpu(Vcpu& vcpu) {
 }
 
 // The VMCS goes back to memory, and the control OS's is current again.
-void leave_vmcs(Vcpu& vcpu) {
+[[gnu::hot]] void leave_vmcs(Vcpu& vcpu) {
     GuestState& state = state_of(vcpu);
     release(state.vmcs);
     state.launched = false;
     make_current(state_of(this_cpu()).control);
 }
 
-void export_state(Vcpu& vcpu) {
+void export_state(Vcpu& vcpu, std::uint32_t groups) {
     make_current(state_of(vcpu).vmcs);
-    export_all(vcpu);
+    export_current(vcpu, groups);
     leave_vmcs(vcpu);
 }
 
 namespace {
 
-RunResult run_current(PerCpu& cpu, Vcpu& vcpu) {
+[[gnu::hot]] RunResult run_current(PerCpu& cpu, Vcpu& vcpu) {
     if (!take_requests(vcpu))
         return leave(vcpu, abi::ExitReason::Interrupted);
     Action action = Action::Resume;
@@ -374,7 +333,7 @@ RunResult run_current(PerCpu& cpu, Vcpu& vcpu) {
 
 } // namespace
 
-RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
+[[gnu::hot]] RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
     make_current(state_of(vcpu).vmcs);
     const RunResult result = run_current(cpu, vcpu);
     leave_vmcs(vcpu);

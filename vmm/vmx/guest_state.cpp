@@ -2,6 +2,7 @@
 // The state of a vCPU between its VMCS, which is the current one, and the page shared with the device model.
 // Any value the device model writes is let through to the VMCS, as VM entry itself checks what could harm
 // (SDM 3C, section 26.3), but for the few bits that belong to the monitor.
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/vmx/vmx.hpp"
 
 #include <cstring>
@@ -33,13 +34,14 @@ std::uint32_t normal_rights(unsigned index, std::uint32_t access, std::uint32_t 
                                       : access;
 }
 
-void import_general(Vcpu& vcpu) {
+[[gnu::hot]] void import_general(Vcpu& vcpu) {
     const abi::VcpuPage& page = *vcpu.page;
     std::memcpy(vcpu.gprs.r, page.gpr, sizeof vcpu.gprs.r);
     const auto flags = page.rflags;
     write(Field::GuestRsp, page.gpr[abi::rsp]);
     write(Field::GuestRip, page.rip);
     write(Field::GuestRflags, flags);
+    *state_of(vcpu).task_priority = static_cast<std::uint32_t>(page.cr8 & 15) << 4;
     const auto before = read(Field::GuestInterruptibility);
     auto after = before & ~std::uint64_t{blocking::shadow};
     if ((page.interrupt_shadow & 1) != 0) {
@@ -93,7 +95,6 @@ void import_control(Vcpu& vcpu) {
     write(Field::Cr0Shadow, seen_cr0);
     write(Field::Cr4Shadow, seen_cr4);
     state.cr2 = page.cr2;
-    *state.task_priority = static_cast<std::uint32_t>(page.cr8 & 15) << 4;
     vcpu.xcr0 = (page.xcr0 & fpu_components()) | 1;
     std::memcpy(vcpu.dr, page.dr, sizeof vcpu.dr);
     state.dr6 = page.dr6 & 0xffff'ffff;
@@ -113,13 +114,13 @@ void import_msrs(Vcpu& vcpu) {
     write(Field::GuestSysenterEsp, m.sysenter_esp);
     write(Field::GuestSysenterEip, m.sysenter_eip);
     write(Field::GuestPat, m.pat);
-    vcpu.tsc_aux = m.tsc_aux & 0xffff'ffff;
+    vcpu.tsc_aux = sane_tsc_aux(m.tsc_aux);
     write(Field::TscOffset, m.tsc_offset);
 }
 
 } // namespace
 
-void import_state(Vcpu& vcpu, std::uint32_t groups) {
+[[gnu::hot]] void import_state(Vcpu& vcpu, std::uint32_t groups) {
     if ((groups & abi::group_general) != 0)
         import_general(vcpu);
     if ((groups & abi::group_segments) != 0)
@@ -132,6 +133,8 @@ void import_state(Vcpu& vcpu, std::uint32_t groups) {
         reset_fpu_area(*vcpu.fpu);
 }
 
+namespace {
+
 void export_general(Vcpu& vcpu) {
     abi::VcpuPage& page = *vcpu.page;
     std::memcpy(page.gpr, vcpu.gprs.r, sizeof page.gpr);
@@ -139,12 +142,10 @@ void export_general(Vcpu& vcpu) {
     page.rip = read(Field::GuestRip);
     page.rflags = read(Field::GuestRflags);
     page.interrupt_shadow = (read(Field::GuestInterruptibility) & blocking::shadow) != 0;
+    page.cr8 = *state_of(vcpu).task_priority >> 4 & 15;
 }
 
-void export_all(Vcpu& vcpu) {
-    abi::VcpuPage& page = *vcpu.page;
-    const GuestState& state = state_of(vcpu);
-    export_general(vcpu);
+void export_segments(abi::VcpuPage& page) {
     for (unsigned i = 0; i < abi::seg_count; ++i)
         page.segment[i] = {static_cast<std::uint16_t>(read(nth(Field::GuestEs, i))),
                            to_attributes(static_cast<std::uint32_t>(read(nth(Field::GuestEsRights, i)))),
@@ -152,29 +153,47 @@ void export_all(Vcpu& vcpu) {
                            read(nth(Field::GuestEsBase, i))};
     page.gdtr = {read(Field::GuestGdtrBase), read(Field::GuestGdtrLimit)};
     page.idtr = {read(Field::GuestIdtrBase), read(Field::GuestIdtrLimit)};
+}
+
+void export_control(Vcpu& vcpu) {
+    abi::VcpuPage& page = *vcpu.page;
     page.cr0 = (read(Field::GuestCr0) & ~guest_cr0_mask) | (read(Field::Cr0Shadow) & guest_cr0_mask);
-    page.cr2 = state.cr2;
+    page.cr2 = state_of(vcpu).cr2;
     page.cr3 = read(Field::GuestCr3);
     page.cr4 = read(Field::GuestCr4) & ~cr4::vmxe;
-    page.cr8 = *state.task_priority >> 4 & 15;
     page.efer = read(Field::GuestEfer);
     page.xcr0 = vcpu.xcr0;
     std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
-    page.dr6 = state.dr6;
+    page.dr6 = state_of(vcpu).dr6;
     page.dr7 = read(Field::GuestDr7);
-    const SystemMsrs& m = state.msrs;
-    page.msrs = {m.star,
-                 m.lstar,
-                 m.cstar,
-                 m.sfmask,
-                 m.kernel_gs_base,
-                 read(Field::GuestSysenterCs),
-                 read(Field::GuestSysenterEsp),
-                 read(Field::GuestSysenterEip),
-                 read(Field::GuestPat),
-                 vcpu.tsc_aux,
-                 read(Field::TscOffset)};
-    page.valid = abi::group_all;
+}
+
+void export_msrs(Vcpu& vcpu) {
+    const SystemMsrs& m = state_of(vcpu).msrs;
+    vcpu.page->msrs = {m.star,
+                       m.lstar,
+                       m.cstar,
+                       m.sfmask,
+                       m.kernel_gs_base,
+                       read(Field::GuestSysenterCs),
+                       read(Field::GuestSysenterEsp),
+                       read(Field::GuestSysenterEip),
+                       read(Field::GuestPat),
+                       vcpu.tsc_aux,
+                       read(Field::TscOffset)};
+}
+
+} // namespace
+
+[[gnu::hot]] void export_current(Vcpu& vcpu, std::uint32_t groups) {
+    if ((groups & abi::group_general) != 0)
+        export_general(vcpu);
+    if ((groups & abi::group_segments) != 0)
+        export_segments(*vcpu.page);
+    if ((groups & abi::group_control) != 0)
+        export_control(vcpu);
+    if ((groups & abi::group_msrs) != 0)
+        export_msrs(vcpu);
 }
 
 } // namespace escalus::vmm::vmx

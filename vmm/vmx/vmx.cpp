@@ -5,6 +5,7 @@
 #include "vmm/cpu/fpu.hpp"
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/guest_walk.hpp"
+#include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/vmx/mtrr.hpp"
 
@@ -86,6 +87,7 @@ void enable(PerCpu& cpu) {
     }
     auto* state = allocate_object<CpuState>();
     const HostPhys region = allocate_vmcs();
+    start_loaded_state(cpu);
     cpu.control_fpu = allocate_fpu_area();
     if (state == nullptr || raw(region) == 0 || cpu.control_fpu == nullptr)
         panic("no memory for CPU ", cpu.index);

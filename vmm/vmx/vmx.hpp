@@ -125,11 +125,10 @@ bool create_vcpu(Vcpu& vcpu);
 void destroy_vcpu(Vcpu& vcpu);
 RunResult run_guest(PerCpu& cpu, Vcpu& vcpu);
 void leave_vmcs(Vcpu& vcpu);
-void export_state(Vcpu& vcpu);
+void export_state(Vcpu& vcpu, std::uint32_t groups);
 void start_guest_maps();
 // guest_state.cpp: of the current VMCS
 void import_state(Vcpu& vcpu, std::uint32_t groups);
-void export_general(Vcpu& vcpu);
-void export_all(Vcpu& vcpu);
+void export_current(Vcpu& vcpu, std::uint32_t groups);
 
 } // namespace escalus::vmm::vmx

@@ -7,7 +7,7 @@
  * that are the guest's already, so nothing is lost.
  *
  * VM entry and exit switch RSP, RIP, RFLAGS, control and segment registers; the other general registers are ours to switch. */
-    .text
+    .section .text.hot, "ax", @progbits
     .global vmx_enter, vmx_exit, vmx_stop, vmx_window_start, vmx_window_end
     .align 64
 vmx_enter:

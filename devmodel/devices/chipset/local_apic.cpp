@@ -23,7 +23,7 @@ bool test(const Bitmap& bitmap, std::uint8_t vector) {
     return (bitmap.at(vector / 32) >> vector % 32 & 1) != 0;
 }
 /// The highest vector in the bitmap; 0 when it is empty (vectors below 16 never get in).
-std::uint8_t highest(const Bitmap& bitmap) {
+[[gnu::hot]] std::uint8_t highest(const Bitmap& bitmap) {
     for (unsigned word = 8; word-- > 0;)
         if (bitmap.at(word) != 0)
             return static_cast<std::uint8_t>(word * 32 + 31 - std::countl_zero(bitmap.at(word)));
@@ -78,7 +78,7 @@ std::uint8_t LocalApic::processor_priority() const {
     return tpr_ >> 4 >= in_service >> 4 ? tpr_ : in_service & 0xf0;
 }
 
-std::optional<std::uint8_t> LocalApic::requested_interrupt() const {
+[[gnu::hot]] std::optional<std::uint8_t> LocalApic::requested_interrupt() const {
     if (!hardware_enabled())
         return std::nullopt;
     // Requests outlive a software disable (11.4.7.2), so that is not asked here.
@@ -88,7 +88,7 @@ std::optional<std::uint8_t> LocalApic::requested_interrupt() const {
     return vector;
 }
 
-std::optional<std::uint8_t> LocalApic::pending_interrupt() const {
+[[gnu::hot]] std::optional<std::uint8_t> LocalApic::pending_interrupt() const {
     const auto vector = requested_interrupt();
     return vector && *vector >> 4 > tpr_ >> 4 ? vector : std::nullopt;
 }
@@ -198,7 +198,7 @@ void LocalApic::set_irq(unsigned input, bool level) {
         deliver_lvt(input == lint0 ? lint_0 : lint_1); // LINT1 is always edge-sensitive (11.5.1)
 }
 
-bool LocalApic::pic_interrupt_pending() const {
+[[gnu::hot]] bool LocalApic::pic_interrupt_pending() const {
     if (!hardware_enabled())
         return lint_[lint0];
     constexpr auto ext_int = static_cast<std::uint32_t>(ApicDelivery::ExtInt) << lvt_delivery_shift;

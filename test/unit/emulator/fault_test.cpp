@@ -22,7 +22,7 @@ struct LongPc : Pc {
     EmulationResult run_precisely(std::initializer_list<std::uint8_t> bytes) {
         const auto before = page;
         const auto device_before = device.bytes;
-        const auto result = run(bytes);
+        auto result = run(bytes);
         CHECK(std::memcmp(before.gpr, page.gpr, sizeof before.gpr) == 0);
         CHECK((page.rflags & ~flag::rf) == (before.rflags & ~flag::rf));
         CHECK(page.rip == code);
