@@ -69,6 +69,8 @@ void enter_real_mode(VmcbSave& s, std::uint8_t vector) {
 }
 
 [[gnu::cold]] void prepare(PerCpu& cpu, const ControlStart& start) {
+    // The boot CPU makes the maps while the others wait here.
+    const std::uint8_t vector = start.start_up_ipi ? wait_for_start(cpu) : 0;
     Vmcb& vmcb = *state_of(cpu).control;
     VmcbControl& c = vmcb.control;
     VmcbSave& s = vmcb.save;
@@ -88,7 +90,7 @@ void enter_real_mode(VmcbSave& s, std::uint8_t vector) {
     s.rflags = rflags::fixed;
     s.pat = read_msr(0x277);
     if (start.start_up_ipi)
-        enter_real_mode(s, wait_for_start(cpu));
+        enter_real_mode(s, vector);
     else
         enter_long_mode(s, start);
     cpu.control = {};
