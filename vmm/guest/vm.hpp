@@ -62,33 +62,6 @@ struct Vm {
     }
 };
 
-/// The state groups that the device model works with at this exit; it asks for others (VcpuState).
-[[nodiscard]] inline std::uint32_t groups_needed(const abi::VcpuPage& page) {
-    switch (static_cast<abi::ExitReason>(page.exit_reason)) {
-    case abi::ExitReason::Io:
-        if (page.exit.io.string == 0)
-            return abi::group_general;
-        [[fallthrough]];
-    case abi::ExitReason::Memory:
-        return abi::group_general | abi::group_segments | abi::group_control;
-    case abi::ExitReason::Interrupted:
-    case abi::ExitReason::MsrRead:
-    case abi::ExitReason::MsrWrite:
-    case abi::ExitReason::Halt:
-    case abi::ExitReason::InterruptWindow:
-    case abi::ExitReason::NmiWindow:
-        return abi::group_general;
-    default:
-        return abi::group_all;
-    }
-}
-
-inline void count_exit(Vcpu& vcpu) {
-    const auto reason = vcpu.page->exit_reason; // the device model may change it meanwhile
-    ++vcpu.statistics->exits_to_device_model;
-    ++vcpu.statistics->reason[reason < static_cast<std::uint32_t>(abi::ExitReason::Count) ? reason : 0];
-}
-
 /// The VM with this handle, or null.
 Vm* find_vm(std::uint64_t handle);
 

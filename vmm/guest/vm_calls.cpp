@@ -7,48 +7,40 @@ namespace escalus::vmm {
 
 namespace {
 
-/// Keeps all vCPUs of a VM out of guest mode while it lives. Closed (false) when one is in guest mode, or the
-/// VM is gone: a destroyed slot's gate stays at -1, so what is read after entering it is alive.
-class ExclusiveGate {
+/// How a VM's gate is passed. A destroyed slot's gate stays at -1, so what is read behind it is alive.
+enum class Passage {
+    Exclusive, ///< all vCPUs stay out of guest mode
+    Shared     ///< the VM and its mappings stay as they are
+};
+
+template <Passage passage>
+class Gate {
   public:
-    explicit ExclusiveGate(Vm& vm) : vm_{vm} {
-        std::int32_t nobody = 0;
-        open_ = __atomic_compare_exchange_n(&vm.gate, &nobody, -1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    explicit Gate(Vm& vm) : vm_{vm} {
+        auto seen = passage == Passage::Exclusive ? 0 : __atomic_load_n(&vm.gate, __ATOMIC_RELAXED);
+        while (seen >= 0 && !open_) {
+            const auto next = passage == Passage::Exclusive ? -1 : seen + 1;
+            open_ =
+                __atomic_compare_exchange_n(&vm.gate, &seen, next, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+            if (passage == Passage::Exclusive)
+                break;
+        }
     }
-    ~ExclusiveGate() {
+    ~Gate() {
         if (open_)
-            __atomic_store_n(&vm_.gate, 0, __ATOMIC_RELEASE);
+            __atomic_fetch_add(&vm_.gate, passage == Passage::Exclusive ? 1 : -1, __ATOMIC_RELEASE);
     }
-    ExclusiveGate(const ExclusiveGate&) = delete;
-    ExclusiveGate& operator=(const ExclusiveGate&) = delete;
+    Gate(const Gate&) = delete;
+    Gate& operator=(const Gate&) = delete;
+    /// False when the gate is closed: somebody is in guest mode, or changes the mappings, or the VM is gone.
     explicit operator bool() const { return open_; }
 
   private:
     Vm& vm_;
     bool open_ = false;
 };
-
-/// Keeps the VM's mappings, and the VM itself, as they are while it lives.
-class SharedGate {
-  public:
-    explicit SharedGate(Vm& vm) : vm_{vm} {
-        auto seen = __atomic_load_n(&vm.gate, __ATOMIC_RELAXED);
-        while (seen >= 0 && !open_)
-            open_ = __atomic_compare_exchange_n(&vm.gate, &seen, seen + 1, false, __ATOMIC_ACQUIRE,
-                                                __ATOMIC_RELAXED);
-    }
-    ~SharedGate() {
-        if (open_)
-            __atomic_fetch_sub(&vm_.gate, 1, __ATOMIC_RELEASE);
-    }
-    SharedGate(const SharedGate&) = delete;
-    SharedGate& operator=(const SharedGate&) = delete;
-    explicit operator bool() const { return open_; }
-
-  private:
-    Vm& vm_;
-    bool open_ = false;
-};
+using ExclusiveGate = Gate<Passage::Exclusive>;
+using SharedGate = Gate<Passage::Shared>;
 
 bool is_guest_range(std::uint64_t gpa, std::uint64_t bytes) {
     return ((gpa | bytes) & page_mask) == 0 && bytes != 0 && gpa < abi::gpa_limit &&

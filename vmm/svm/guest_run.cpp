@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Entering and leaving a guest.
+#include "vmm/guest/exchange.hpp"
 #include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
 #include "vmm/svm/guest_exits.hpp"
@@ -140,18 +141,8 @@ void request_interrupt_window(Vmcb& vmcb, std::uint32_t priority) {
 }
 
 [[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
-    abi::VcpuPage& page = *vcpu.page;
-    const VmcbControl& c = vmcb_of(vcpu).control;
-    const auto groups = groups_needed(page);
-    export_state(vcpu, groups);
-    page.valid = groups;
-    page.msrs.tsc_offset = c.tsc_offset;
-    page.event = vcpu.event;
-    vcpu.event.valid = 0;
-    const bool shadow = (c.interrupt_state & 1) != 0;
-    page.interruptible = (page.rflags & rflags::interrupt) != 0 && !shadow && !page.event.valid;
-    page.nmi_blocked = !nmi_can_enter(vcpu);
-    count_exit(vcpu);
+    hand_over(vcpu, export_state, vmcb_of(vcpu).control.tsc_offset);
+    vcpu.page->nmi_blocked = !nmi_can_enter(vcpu);
 }
 
 RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
@@ -164,16 +155,7 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
 /// Takes over what the device model asks for. False when it wants to leave again at once.
 [[gnu::hot]] bool take_requests(Vcpu& vcpu) {
     abi::VcpuPage& page = *vcpu.page;
-    if (const auto dirty = __atomic_load_n(&page.dirty, __ATOMIC_ACQUIRE); dirty != 0) {
-        import_state(vcpu, dirty);
-        __atomic_store_n(&page.dirty, 0, __ATOMIC_RELEASE);
-    }
-    if (page.event.valid) {
-        vcpu.event = page.event;
-        vcpu.event.valid = 1;
-        page.event.valid = 0;
-    }
-    if (__atomic_load_n(&page.exit_now, __ATOMIC_ACQUIRE) != 0)
+    if (!take_over(vcpu, import_state))
         return false;
     if (page.request_interrupt_window != 0)
         request_interrupt_window(vmcb_of(vcpu), page.window_priority);

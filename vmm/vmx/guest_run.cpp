@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Entering and leaving a guest. Its VMCS is this CPU's only while VcpuRun lasts: the next one may come on
 // another CPU, and the monitor sends no IPIs, so the VMCS is written back to memory each time.
+#include "vmm/guest/exchange.hpp"
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/instruction.hpp"
 #include "vmm/guest/loaded_state.hpp"
@@ -154,18 +155,8 @@ unsigned software_interrupt_length(const Vcpu& vcpu) {
 }
 
 [[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
-    abi::VcpuPage& page = *vcpu.page;
-    const auto groups = groups_needed(page);
-    export_current(vcpu, groups);
-    page.valid = groups;
-    page.msrs.tsc_offset = read(Field::TscOffset);
-    page.event = vcpu.event;
-    vcpu.event.valid = 0;
-    const auto block = read(Field::GuestInterruptibility);
-    page.interruptible =
-        (page.rflags & rflags::interrupt) != 0 && page.interrupt_shadow == 0 && !page.event.valid;
-    page.nmi_blocked = (block & (blocking::nmi | blocking::shadow)) != 0;
-    count_exit(vcpu);
+    hand_over(vcpu, export_current, read(Field::TscOffset));
+    vcpu.page->nmi_blocked = (read(Field::GuestInterruptibility) & (blocking::nmi | blocking::shadow)) != 0;
 }
 
 RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
@@ -178,16 +169,7 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
 /// Takes over what the device model asks for. False when it wants to leave again at once.
 [[gnu::hot]] bool take_requests(Vcpu& vcpu) {
     abi::VcpuPage& page = *vcpu.page;
-    if (const auto dirty = __atomic_load_n(&page.dirty, __ATOMIC_ACQUIRE); dirty != 0) {
-        import_state(vcpu, dirty);
-        __atomic_store_n(&page.dirty, 0, __ATOMIC_RELEASE);
-    }
-    if (page.event.valid) {
-        vcpu.event = page.event;
-        vcpu.event.valid = 1;
-        page.event.valid = 0;
-    }
-    if (__atomic_load_n(&page.exit_now, __ATOMIC_ACQUIRE) != 0)
+    if (!take_over(vcpu, import_state))
         return false;
     if (page.request_interrupt_window != 0)
         request_interrupt_window(state_of(vcpu), page.window_priority);

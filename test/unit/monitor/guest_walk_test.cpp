@@ -3,6 +3,7 @@
 #include "vmm/cpu/instructions.hpp"
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/memory/identity_map.hpp"
+#include "vmm/memory/page_format.hpp"
 
 #include <cstring>
 
@@ -18,16 +19,7 @@ HostPhys escalus::vmm::identity_limit() {
 
 namespace {
 
-const NestedFormat npt{.present = 1,
-                       .table = 7,
-                       .read = 5,
-                       .write = 2,
-                       .execute = 0,
-                       .no_execute = 1ull << 63,
-                       .leaf = 0,
-                       .large = 1 << 7,
-                       .dirty = 1 << 6,
-                       .pages_1g = false};
+const NestedFormat npt = amd64_page_format(false);
 
 /// A guest with 16 pages of memory at guest-physical 0.
 struct Guest {

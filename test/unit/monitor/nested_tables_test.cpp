@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "test/unit/monitor/private_memory.hpp"
-#include "vmm/memory/nested_tables.hpp"
+#include "vmm/memory/page_format.hpp"
 
 #include <vector>
 
@@ -12,16 +12,7 @@ using namespace escalus::vmm;
 namespace {
 constexpr std::uint64_t mib = 1 << 20, gib = 1 << 30;
 constexpr std::uint64_t rwx = abi::map_read | abi::map_write | abi::map_execute;
-const NestedFormat npt{.present = 1,
-                       .table = 7,
-                       .read = 5,
-                       .write = 2,
-                       .execute = 0,
-                       .no_execute = 1ull << 63,
-                       .leaf = 0,
-                       .large = 1 << 7,
-                       .dirty = 1 << 6,
-                       .pages_1g = false};
+const NestedFormat npt = amd64_page_format(false);
 const NestedFormat ept{.present = 7,
                        .table = 7,
                        .read = 1,
