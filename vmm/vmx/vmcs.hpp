@@ -26,6 +26,7 @@ enum class Field : std::uint32_t {
     EntryMsrLoad = 0x200a,
     TscOffset = 0x2010,
     VirtualApicPage = 0x2012,
+    ApicAccessPage = 0x2014,
     EptPointer = 0x201a,
     XssExitBitmap = 0x202c,
     GuestPhysical = 0x2400,

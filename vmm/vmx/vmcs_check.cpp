@@ -111,6 +111,8 @@ class Checker {
             return "26.2.1.1: the address of the MSR bitmap";
         if (first(primary::tpr_shadow) && !page(s_.virtual_apic))
             return "26.2.1.1: the address of the virtual-APIC page";
+        if (second(secondary::apic_accesses) && !page(s_.apic_access))
+            return "26.2.1.1: the address of the APIC-access page";
         if (!second(secondary::ept))
             return nullptr;
         const auto type = s_.ept_pointer & 7;
@@ -456,7 +458,9 @@ class Checker {
             if (trap != ((s_.pending_debug & pending_debug::single_step) != 0))
                 return "26.3.1.5: the pending single step does not match RFLAGS.TF";
         }
-        if (s_.link_pointer != ~0ull && !page(s_.link_pointer))
+        constexpr std::uint32_t revision = 0x7fffffff;
+        const bool other = ((s_.link_revision ^ has_.basic) & revision) != 0;
+        if (s_.link_pointer != ~0ull && (!page(s_.link_pointer) || other))
             return "26.3.1.5: the VMCS link pointer";
         return nullptr;
     }

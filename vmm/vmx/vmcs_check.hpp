@@ -33,7 +33,8 @@ struct VmcsState {
     std::uint32_t entry_event = 0, entry_error_code = 0, entry_instruction_length = 0;
     std::uint32_t exit_store_count = 0, exit_load_count = 0, entry_load_count = 0;
     std::uint16_t vpid = 0;
-    std::uint64_t io_bitmap_a = 0, io_bitmap_b = 0, msr_bitmap = 0, virtual_apic = 0, ept_pointer = 0;
+    std::uint64_t io_bitmap_a = 0, io_bitmap_b = 0, msr_bitmap = 0, virtual_apic = 0, apic_access = 0,
+                  ept_pointer = 0;
     std::uint64_t exit_store = 0, exit_load = 0, entry_load = 0;
     std::uint32_t virtual_tpr = 0; ///< bits 7:0 of the register in the virtual-APIC page
     // host
@@ -50,6 +51,7 @@ struct VmcsState {
     std::uint32_t gdtr_limit = 0, idtr_limit = 0;
     std::uint64_t rip = 0, rflags = 0, pending_debug = 0, link_pointer = ~0ull;
     std::uint32_t activity = 0, interruptibility = 0;
+    std::uint32_t link_revision = 0; ///< first word of what link_pointer points to
     std::uint64_t pdpte[4] = {};
 };
 

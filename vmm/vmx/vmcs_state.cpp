@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The current VMCS as the entry checker wants it.
+#include "vmm/abi/types.hpp"
 #include "vmm/vmx/vmcs.hpp"
 #include "vmm/vmx/vmcs_check.hpp"
 
@@ -10,6 +11,11 @@ namespace {
 template <typename T>
 void get(T& to, Field from) {
     to = static_cast<T>(read(from));
+}
+
+/// Whether an address from the VMCS is that of a page that exists, so that it can be looked into.
+bool is_page(std::uint64_t address) {
+    return (address & page_mask) == 0 && address >> capabilities.physical_bits == 0;
 }
 
 void get_controls(VmcsState& s) {
@@ -35,7 +41,8 @@ void get_controls(VmcsState& s) {
     get(s.exit_store, Field::ExitMsrStore);
     get(s.exit_load, Field::ExitMsrLoad);
     get(s.entry_load, Field::EntryMsrLoad);
-    if (s.virtual_apic != 0)
+    get(s.apic_access, Field::ApicAccessPage);
+    if ((s.primary & primary::tpr_shadow) != 0 && is_page(s.virtual_apic))
         s.virtual_tpr = *reinterpret_cast<const std::uint32_t*>(s.virtual_apic + 0x80);
 }
 
@@ -86,6 +93,8 @@ void get_guest(VmcsState& s) {
     get(s.rflags, Field::GuestRflags);
     get(s.pending_debug, Field::GuestPendingDebug);
     get(s.link_pointer, Field::LinkPointer);
+    if (is_page(s.link_pointer))
+        s.link_revision = *reinterpret_cast<const std::uint32_t*>(s.link_pointer);
     get(s.activity, Field::GuestActivity);
     get(s.interruptibility, Field::GuestInterruptibility);
     for (unsigned i = 0; i < 4; ++i)

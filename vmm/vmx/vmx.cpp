@@ -7,6 +7,7 @@
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
+#include "vmm/vmx/ept_format.hpp"
 #include "vmm/vmx/mtrr.hpp"
 
 #include <cstring>
@@ -19,19 +20,9 @@ namespace escalus::vmm::vmx {
 
 namespace {
 
-// SDM 3C, section 28.3.2. Guests' memory is write-back whatever their PAT says: it is the pool, which the
-// device model maps so too, and no device is behind it.
-constexpr std::uint64_t ept_type_shift = 3, ept_ignore_pat = 1 << 6;
-constinit NestedFormat ept_format = {.present = 7,
-                                     .table = 7,
-                                     .read = 1,
-                                     .write = 2,
-                                     .execute = 4,
-                                     .no_execute = 0,
-                                     .leaf = std::uint64_t{6} << ept_type_shift | ept_ignore_pat,
-                                     .large = 1 << 7,
-                                     .dirty = 1 << 9,
-                                     .pages_1g = false};
+// Guests' memory is write-back whatever their PAT says: it is the pool, which the device model maps so too,
+// and no device is behind it.
+constinit NestedFormat ept_format = ept_page_format(false);
 
 constinit Mtrrs mtrrs;
 
@@ -113,7 +104,7 @@ const NestedFormat* nested_format() {
 
 NestedAttributes control_memory_attributes(HostPhys address) {
     const TypedRun run = memory_type_at(mtrrs, raw(address));
-    return {static_cast<std::uint64_t>(run.type) << ept_type_shift, run.bytes};
+    return {static_cast<std::uint64_t>(run.type) << ept_entry::type_shift, run.bytes};
 }
 
 // What the control OS must not use, or could not: it needs a control that is off (section 25.3).

@@ -5,4 +5,7 @@
 
 namespace escalus::nested::vmx {
 extern const Vendor vendor;
-}
+
+/// The memory that guest.cpp needs, once.
+void start_guests();
+} // namespace escalus::nested::vmx

@@ -164,6 +164,11 @@ TEST_CASE("checks of the controls: 26.2.1", "[vmcs]") {
           }},
          {"26.2.1.1: the address of the MSR bitmap", [](VmcsState& s) { s.msr_bitmap = 1ull << 40; }},
          {"26.2.1.1: the address of the virtual-APIC page", [](VmcsState& s) { s.virtual_apic += 8; }},
+         {"26.2.1.1: the address of the APIC-access page",
+          [](VmcsState& s) {
+              s.secondary |= secondary::apic_accesses;
+              s.apic_access = 0x10;
+          }},
          {"26.2.1.1: the EPT pointer's memory type", [](VmcsState& s) { s.ept_pointer ^= 1; }},
          {"26.2.1.1: the EPT pointer's page-walk length", [](VmcsState& s) { s.ept_pointer ^= 8; }},
          {"26.2.1.1: a reserved bit of the EPT pointer", [](VmcsState& s) { s.ept_pointer |= 1 << 9; }},
@@ -390,7 +395,11 @@ TEST_CASE("checks of tables, RIP, RFLAGS and the rest: 26.3.1.3 to 26.3.1.6", "[
               s.interruptibility = blocking::mov_ss;
               s.rflags |= rflags::tf;
           }},
-         {"26.3.1.5: the VMCS link pointer", [](VmcsState& s) { s.link_pointer = 5; }}});
+         {"26.3.1.5: the VMCS link pointer", [](VmcsState& s) { s.link_pointer = 5; }},
+         {"26.3.1.5: the VMCS link pointer", [](VmcsState& s) {
+              s.link_pointer = 0x7000;
+              s.link_revision = 0x55;
+          }}});
     check_all(real_mode(), {{"26.3.1.4: RIP[63:32] are not zero outside of 64-bit mode",
                              [](VmcsState& s) { s.rip = odd; }}});
     CHECK(violation(v8086(), [](VmcsState& s) { s.cr0 &= ~cr0::pe; }) ==
