@@ -193,6 +193,14 @@ done
 }
 
 
+def old_system(name):
+    """An image of the folder of old systems (see paths.GUESTS)."""
+    path = paths.GUESTS / name
+    if not path.is_file():
+        raise LabError(f"{path} is not there")
+    return path
+
+
 def guest_kernel():
     """Debian's generic kernel: unlike the cloud one it has drivers for IDE."""
     return packages.kernel("generic")

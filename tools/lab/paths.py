@@ -12,6 +12,8 @@ ARTEFACTS = LAB / "artefacts"
 RUN = LAB / "run"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "escalus"
 AGENT_SOURCE = ROOT / "tools" / "agent" / "agent.cpp"
+# Free systems that nobody adapted, kept beside the source tree and not in it.
+GUESTS = Path(os.environ.get("ESCALUS_GUESTS", ROOT.parent / "shared/guests"))
 BOOT_TESTS = ROOT / "test" / "boot"
 
 

@@ -119,6 +119,7 @@ MEDIA = {
     "memtest-x64": _iso("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso"),
     "memtest-ia32": _iso("memtest86+", "usr/lib/memtest86+/memtest86+ia32.iso"),
     "ipxe": _iso("ipxe", "usr/lib/ipxe/ipxe.iso"),
+    "netbsd-5.99": lambda: media.old_system("netbsd-5.99-i386-hd.img"),
     "installer-text": lambda: media.installer(graphical=False),
     "installer-gtk": lambda: media.installer(graphical=True),
 }
