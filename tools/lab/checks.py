@@ -54,14 +54,28 @@ def _closure(name, known):
     return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()
 
 
+# Options that clang does not know, or takes for a CPU on which standard headers do not compile.
+GCC_ONLY = re.compile(r" (-fno-toplevel-reorder|-mgeneral-regs-only)(?= )")
+
+
+def _database_for_clang(name):
+    """The preset's compile commands without what clang does not know, or None when there are none."""
+    database = paths.BUILD / name / "compile_commands.json"
+    if not database.exists():
+        return None
+    copy = paths.ensure(paths.LAB / "tidy" / name) / database.name
+    copy.write_text(GCC_ONLY.sub("", database.read_text()))
+    return copy
+
+
 def _tidy_jobs():
     """(source, its build folder, key of the result) for each source that some preset compiles."""
     jobs, known = {}, {}
     rules = (paths.ROOT / ".clang-tidy").read_bytes()
     version = subprocess.run(["clang-tidy", "--version"], stdout=subprocess.PIPE, check=True).stdout
     for name in ("release", "sanitize"):
-        database = paths.BUILD / name / "compile_commands.json"
-        if not database.exists():
+        database = _database_for_clang(name)
+        if database is None:
             continue
         for entry in json.loads(database.read_text()):
             path = Path(entry["file"])
