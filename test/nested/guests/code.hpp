@@ -30,7 +30,7 @@ struct Code {
 [[nodiscard]] Code assemble(std::initializer_list<unsigned> bytes);
 
 /// A label that a fragment defines.
-#define GUEST_LABEL(name) extern "C" const char name[]
+#define GUEST_LABEL(name) extern "C" const char(name)[]
 
 /// Where the return from a guest function leads: HLT.
 extern "C" const char guest_done[];
