@@ -209,6 +209,11 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
           hex(s.cr4), ", efer ", hex(s.efer));
 }
 
+[[gnu::cold]] const char* refusal(const Vmcb& vmcb) {
+    const char* violation = find_violation(vmcb, features.physical_bits);
+    return violation != nullptr ? violation : "has a state that VMRUN refuses";
+}
+
 [[gnu::hot]] void handle_control_exit(PerCpu& cpu, Vmcb& vmcb) {
     switch (static_cast<ExitCode>(vmcb.control.exit_code)) {
     case ExitCode::Vmmcall:
@@ -232,9 +237,9 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
     case ExitCode::Init:
         // Taking it would end root mode on this CPU.
         end_of_control_os(cpu, vmcb, "sent INIT to a running CPU, which is stopped");
-    case ExitCode::Invalid:
-        end_of_control_os(cpu, vmcb, find_violation(vmcb, features.physical_bits));
     default:
+        if (exit_code_of(vmcb.control) == ExitCode::Invalid)
+            end_of_control_os(cpu, vmcb, refusal(vmcb));
         end_of_control_os(cpu, vmcb, "left guest mode unexpectedly");
     }
 }

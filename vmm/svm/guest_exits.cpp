@@ -305,7 +305,7 @@ constinit const HandlerTable handlers;
         return handlers.entries[code](exit);
     if (code == static_cast<std::uint64_t>(ExitCode::NestedPageFault))
         return nested_fault(exit);
-    if (code == static_cast<std::uint64_t>(ExitCode::Invalid))
+    if (exit_code_of(vmcb.control) == ExitCode::Invalid)
         return invalid_state(exit);
     return unexpected(exit);
 }

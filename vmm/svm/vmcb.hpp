@@ -155,6 +155,12 @@ enum class ExitCode : std::uint64_t {
     Invalid = ~0ull,
 };
 
+/// Why the guest was left. VMEXIT_INVALID is -1 in 64 bits; QEMU's TCG writes 32 of them.
+[[nodiscard]] constexpr ExitCode exit_code_of(const VmcbControl& control) {
+    constexpr std::uint32_t invalid = ~0u;
+    return control.exit_code == invalid ? ExitCode::Invalid : ExitCode{control.exit_code};
+}
+
 /// TLB_CONTROL: APM 2, section 15.16.
 enum class TlbControl : std::uint8_t { Nothing = 0, FlushAll = 1, FlushAsid = 3 };
 

@@ -67,10 +67,10 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
         cannot_run(options, why);
     asm volatile("sti");
     describe_machine(vendor);
-    if (!options.menu && count_selected(vendor, options.run) == 0)
+    if (!options.menu && count_selected(vendor, options.plan.run) == 0)
         cannot_run(options, "run= names no group and no check of this CPU's vendor");
-    const bool passed = options.menu ? run_menu(vendor, options)
-                                     : run_selected(vendor, options.run, options.timeout_ms).failed == 0;
+    const bool passed =
+        options.menu ? run_menu(vendor, options) : run_selected(vendor, options.plan).failed == 0;
     leave(options.exit, passed ? ExitCode::Passed : ExitCode::Failed);
 }
 

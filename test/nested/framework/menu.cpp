@@ -98,7 +98,9 @@ bool run_menu(const Vendor& vendor, const Options& options) {
             log::put("no check has this name\n");
             continue;
         }
-        all_passed = run_selected(vendor, selection, options.timeout_ms).failed == 0 && all_passed;
+        Plan plan = options.plan;
+        plan.run = selection;
+        all_passed = run_selected(vendor, plan).failed == 0 && all_passed;
     }
 }
 

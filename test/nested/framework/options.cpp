@@ -50,7 +50,11 @@ constexpr Method methods[] = {{"any", ExitMethod::Any},
 const char* apply(Word word, Options& options) {
     if (word.take("run=")) {
         options.menu = false;
-        options.run = word.is("all") ? Selection{} : Selection{word.start, word.length};
+        options.plan.run = word.is("all") ? Selection{} : Selection{word.start, word.length};
+        return nullptr;
+    }
+    if (word.take("without=")) {
+        options.plan.without = {word.start, word.length};
         return nullptr;
     }
     if (word.take("exit=")) {
@@ -65,7 +69,7 @@ const char* apply(Word word, Options& options) {
         const unsigned ms = word.value();
         if (ms == 0)
             return "want milliseconds; using the default";
-        options.timeout_ms = ms;
+        options.plan.timeout_ms = ms;
         return nullptr;
     }
     return "unknown word; ignored";

@@ -9,9 +9,8 @@ namespace escalus::nested {
 
 struct Options {
     bool menu = true; ///< no run=
-    Selection run;
+    Plan plan;
     ExitMethod exit = ExitMethod::Any;
-    unsigned timeout_ms = 4000;
 };
 
 /// Words that are not understood are reported; the option keeps its default then.

@@ -31,6 +31,19 @@ bool matches(Selection selection, std::initializer_list<const char*> parts) {
     return at == selection.length;
 }
 
+/// Whether a comma-separated list has the check's full name.
+bool lists(Selection names, const CheckList& list, const Description& check) {
+    for (unsigned start = 0; start < names.length;) {
+        unsigned end = start;
+        while (end < names.length && names.text[end] != ',')
+            ++end;
+        if (matches({names.text + start, end - start}, {list.group->name, "/", check.prefix, check.name}))
+            return true;
+        start = end + 1;
+    }
+    return false;
+}
+
 bool selects(Selection selection, const CheckList& list, const Description& check) {
     return selection.length == 0 || matches(selection, {list.group->name}) ||
            matches(selection, {list.group->name, "/", check.prefix, check.name});
@@ -113,28 +126,30 @@ unsigned count_selected(const Vendor& vendor, Selection selection) {
     return count;
 }
 
-Totals run_selected(const Vendor& vendor, Selection selection, unsigned timeout_ms) {
+Totals run_selected(const Vendor& vendor, const Plan& plan) {
     Totals totals;
     log::put("TAP version 13\n1..");
-    log::put(count_selected(vendor, selection));
+    log::put(count_selected(vendor, plan.run));
     log::put('\n');
     unsigned number = 0;
-    for_each_selected(
-        vendor, selection, [&](const CheckList& list, const Description& check, unsigned index) {
-            const Outcome outcome = run_one(list, index, timeout_ms);
-            const bool skipped = outcome == Outcome::Skipped;
-            const bool ok = skipped || outcome == Outcome::Returned;
-            ++(skipped ? totals.skipped : ok ? totals.passed : totals.failed);
-            log::put(ok ? "ok " : "not ok ");
-            log::put(++number);
-            for (const char* part :
-                 {" - ", list.group->name, "/", check.prefix, check.name, " (", check.manual, ")"})
+    for_each_selected(vendor, plan.run, [&](const CheckList& list, const Description& check, unsigned index) {
+        const bool left_out = lists(plan.without, list, check);
+        if (left_out)
+            skip_reason = "left out by without=";
+        const Outcome outcome = left_out ? Outcome::Skipped : run_one(list, index, plan.timeout_ms);
+        const bool skipped = outcome == Outcome::Skipped;
+        const bool ok = skipped || outcome == Outcome::Returned;
+        ++(skipped ? totals.skipped : ok ? totals.passed : totals.failed);
+        log::put(ok ? "ok " : "not ok ");
+        log::put(++number);
+        for (const char* part :
+             {" - ", list.group->name, "/", check.prefix, check.name, " (", check.manual, ")"})
+            log::put(part);
+        if (skipped)
+            for (const char* part : {" # SKIP ", skip_reason})
                 log::put(part);
-            if (skipped)
-                for (const char* part : {" # SKIP ", skip_reason})
-                    log::put(part);
-            log::put('\n');
-        });
+        log::put('\n');
+    });
     vendor.reset();
     log::put("# ");
     log::put(totals.passed);

@@ -16,12 +16,18 @@ struct Selection {
     unsigned length = 0;
 };
 
+struct Plan {
+    Selection run;
+    Selection without; ///< checks to leave out, by full name, with commas between: they end this platform
+    unsigned timeout_ms = 4000;
+};
+
 extern const CheckList* const lists_begin;
 extern const CheckList* const lists_end;
 
 /// How many checks of this CPU's vendor a selection names.
 [[nodiscard]] unsigned count_selected(const Vendor& vendor, Selection selection);
 /// Runs them, each with `timeout_ms` to end.
-Totals run_selected(const Vendor& vendor, Selection selection, unsigned timeout_ms);
+Totals run_selected(const Vendor& vendor, const Plan& plan);
 
 } // namespace escalus::nested

@@ -148,7 +148,8 @@ void Guest::reset(const GuestState& state) {
     save.cr4 = state.cr4;
     save.rip = state.rip;
     save.rsp = state.rsp;
-    save.rflags = state.rflags;
+    // IF does not matter while V_INTR_MASKING is set, except to Bochs, which would not let the timer in.
+    save.rflags = state.rflags | rflags::interrupt;
     save.dr6 = 0xffff0ff0;
     save.dr7 = 0x400;
     save.pat = parts.pat;
@@ -161,7 +162,9 @@ ExitCode Guest::run_gif_clear() {
     svm_enter(HostPhys{reinterpret_cast<std::uint64_t>(&vmcb)}, &gprs);
     vmsave(vmcb);
     vmload(*parts.host);
-    return ExitCode{control.exit_code};
+    // That the code has 64 bits is checked once (svm-invalid-state/exit-code-has-64-bits), not by every
+    // check.
+    return exit_code_of(control);
 }
 
 ExitCode Guest::run() {
@@ -197,7 +200,7 @@ void describe(const Guest& guest) {
     note("exit ", vmm::hex(guest.control.exit_code), ", info ", vmm::hex(guest.control.exit_info1), " ",
          vmm::hex(guest.control.exit_info2), ", rip ", vmm::hex(guest.save.rip), ", rsp ",
          vmm::hex(guest.save.rsp));
-    if (guest.control.exit_code == static_cast<std::uint64_t>(ExitCode::Invalid))
+    if (exit_code_of(guest.control) == ExitCode::Invalid)
         if (const char* violation = find_violation(guest.vmcb, physical_bits()))
             note("the state violates a rule: ", violation);
     if (guest.handler() != vectors)

@@ -53,3 +53,44 @@ TEST_CASE("each consistency check is named") {
     CHECK(violation([](Vmcb& v) { v.control.inject = event::valid | 3u << 8 | 2; }).find("vector") !=
           std::string::npos);
 }
+
+TEST_CASE("the conditions of maps, reserved bits, impossible events and nested paging are named") {
+    CHECK(violation([](Vmcb& v) { v.save.cr4 |= 1ull << 31; }).find("CR4") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.save.efer |= 1ull << 40; }).find("EFER") != std::string::npos);
+    CHECK(violation([](Vmcb& v) { v.control.inject = event::valid | 3u << 8 | 5; }).find("64-bit") !=
+          std::string::npos);
+    CHECK(violation([](Vmcb& v) {
+              v.save.cs.attributes = 0xc9b; // compatibility mode
+              v.control.inject = event::valid | 3u << 8 | 5;
+          }).empty());
+    const auto map_at = [](std::uint64_t address, bool io) {
+        return violation([=](Vmcb& v) {
+            v.control.intercepts1 = io ? intercept1::ioio : intercept1::msr;
+            (io ? v.control.iopm : v.control.msrpm) = address;
+        });
+    };
+    CHECK(map_at((1ull << 40) - 0x3000, true).empty());
+    CHECK(map_at((1ull << 40) - 0x2000, true).find("I/O") != std::string::npos);
+    CHECK(map_at((1ull << 40) - 0x2000, false).empty());
+    CHECK(map_at((1ull << 40) - 0x1000, false).find("MSR") != std::string::npos);
+    const auto nested = [](std::uint64_t root, std::uint64_t pat) {
+        return violation([=](Vmcb& v) {
+            v.control.nested_control = 1;
+            v.control.nested_cr3 = root;
+            v.save.pat = pat;
+        });
+    };
+    CHECK(nested(0x1000, 0x0007040600070406).empty());
+    CHECK(nested(1ull << 40, 0x0007040600070406).find("nCR3") != std::string::npos);
+    CHECK(nested(0x1000, 0x0007040600030406).find("G_PAT") != std::string::npos);
+}
+
+TEST_CASE("the exit code of a refused VMRUN, in 64 bits and in QEMU's 32") {
+    VmcbControl control{};
+    control.exit_code = ~0ull;
+    CHECK(exit_code_of(control) == ExitCode::Invalid);
+    control.exit_code = 0xffffffff;
+    CHECK(exit_code_of(control) == ExitCode::Invalid);
+    control.exit_code = 0x400;
+    CHECK(exit_code_of(control) == ExitCode::NestedPageFault);
+}
