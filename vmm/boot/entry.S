@@ -42,9 +42,44 @@ multiboot_entry:
     mov %eax, %esi    /* loader's magic */
     mov %ebx, %edi    /* information structure */
     mov $boot_stack_top, %esp
+    call require_long_mode
     call enter_long_mode_tables
     lgdt gdt_pointer
     ljmp $0x08, $boot64
+
+/* Returns if the CPU has 64-bit mode (AMD APM 3, E.4.2). Else says so on the screen and COM1, and halts: nothing that is written
+ * in C++ runs there. */
+require_long_mode:
+    mov $0x80000000, %eax
+    cpuid
+    cmp $0x80000001, %eax
+    jb 1f
+    mov $0x80000001, %eax
+    cpuid
+    test $1 << 29, %edx
+    jz 1f
+    ret
+1:  mov $no_long_mode, %esi
+    mov $0xb8000, %edi
+    mov $0x0700, %eax
+2:  lodsb
+    test %al, %al
+    jz 3f
+    stosw
+    mov $0x3f8, %edx
+    out %al, %dx
+    mov $0x10000, %ecx /* the transmitter gets time in any case */
+4:  mov $0x3fd, %edx
+    push %eax
+    in %dx, %al
+    test $0x20, %al
+    pop %eax
+    loopz 4b
+    jmp 2b
+3:  hlt
+    jmp 3b
+no_long_mode:
+    .asciz "Escalus: this CPU has no 64-bit mode.\r\n"
 
 /* Turns on long mode with the tables below: identity map of the first 4 GiB, 2 MiB pages. */
     .global enter_long_mode_tables

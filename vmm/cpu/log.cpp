@@ -41,6 +41,13 @@ void serial_start(std::uint16_t base) {
     out8(base + 4, 0x03);
 }
 
+void vga_clear() {
+    auto* screen = reinterpret_cast<volatile std::uint16_t*>(0xb8000ull);
+    for (unsigned i = 0; i < 25 * 80; ++i)
+        screen[i] = 0x0720;
+    vga_row = vga_column = 0;
+}
+
 void vga_put(char c) {
     auto* screen = reinterpret_cast<volatile std::uint16_t*>(0xb8000ull);
     if (c != '\n') {
@@ -79,6 +86,8 @@ void log::set_console(Console which) {
     console = which;
     if (on_serial())
         serial_start(serial_base());
+    if (on_screen())
+        vga_clear();
 }
 
 void log::use_ring(abi::LogRing* new_ring, std::uint64_t bytes) {

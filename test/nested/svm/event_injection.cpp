@@ -106,10 +106,11 @@ FAMILY(group, "software-", interrupt_vectors, "APM 2, 15.20: software interrupts
         skip("no next-RIP save");
     Guest guest(do_nothing);
     const auto rsp = guest.save.rsp, flags = guest.save.rflags;
-    guest.control.next_rip = guest.save.rip + 1;
+    const auto next = guest.save.rip + 1; // where the handler returns to
+    guest.control.next_rip = next;
     guest.control.inject = injected(event_software, row.vector);
     guest.run_to_handler(row.vector);
-    expect_frame(guest, guest.control.next_rip, rsp, flags, false, 0);
+    expect_frame(guest, next, rsp, flags, false, 0);
 }
 
 CHECK(group, "nmi", "APM 2, 15.20") {

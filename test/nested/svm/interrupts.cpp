@@ -10,7 +10,7 @@ namespace escalus::nested::svm {
 
 namespace {
 
-constexpr Group group{"svm-interrupts", "physical and virtual interrupts, NMI, GIF, TPR, shadows", vendor};
+constexpr Group group{"svm-interrupts", "interrupts, NMI, GIF, TPR, shadows", vendor};
 constexpr std::uint8_t vector = 0x61, second_vector = 0x71;
 constexpr unsigned vector_nmi = 2;
 constexpr std::uint32_t high_priority = 0xf << interrupt_control::priority_shift;
