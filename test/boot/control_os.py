@@ -93,7 +93,8 @@ def _lasting(lab):
     return [{key: value for key, value in entry.items() if key != "cpu_seconds"} for entry in running_guests(lab)]
 
 
-@boot_test("hostile-hypercalls", "100,000 hypercalls of a process without rights are refused; a guest goes on")
+@boot_test("hostile-hypercalls", "100,000 hypercalls of a process without rights are refused; a guest goes on",
+           also_on=("vmx",))
 def hostile_hypercalls(context):
     guest = context.create("witness", display=0, boot="d", disks=[f"{context.media('grub-rescue')},raw,hdc,cdrom"])
     guest.grub_prompt()

@@ -10,7 +10,8 @@ def _cd(context, name, medium, memory=128):
                           disks=[f"{context.media(medium)},raw,hdc,cdrom"])
 
 
-@boot_test("grub-rescue", "GRUB's rescue CD: its prompt; `ls` typed over VNC is answered", quick=True)
+@boot_test("grub-rescue", "GRUB's rescue CD: its prompt; `ls` typed over VNC is answered", quick=True,
+           also_on=("vmx",))
 def grub_rescue(context):
     guest = _cd(context, "rescue", "grub-rescue")
     guest.grub_prompt()

@@ -14,10 +14,11 @@ PATTERN_BYTES = 64 << 20
 def _linux(context, name, flavour="linux-cloud", extra="", **more):
     more.setdefault("memory", 256)
     return context.create(name, kernel=f"{TESTS}/{flavour}", ramdisk=f"{TESTS}/initramfs-{flavour}",
-                          extra=f"console=ttyS0 quiet {extra}".strip(), **more)
+                          extra=" ".join(f"console=ttyS0 quiet {extra} {context.kernel_words}".split()), **more)
 
 
-@boot_test("linux-poweroff", "Debian's cloud kernel: user space, power off by ACPI, `create` returns 0", quick=True)
+@boot_test("linux-poweroff", "Debian's cloud kernel: user space, power off by ACPI, `create` returns 0", quick=True,
+           also_on=("vmx",), also_long_on=("bochs-svm",))
 def poweroff(context):
     guest = _linux(context, "poweroff")
     guest.wait_serial(r"guest: user space reached", 240)
@@ -113,7 +114,8 @@ def disk_kill(context):
         context.run("umount /mnt")
 
 
-@boot_test("two-guests", "two guests at once, from two device models, and one more on a screen")
+@boot_test("two-guests", "two guests at once, from two device models, and one more on a screen",
+           also_long_on=("vmx",))
 def two_guests(context):
     first = _linux(context, "one", extra="escalus.run=count escalus.then=stay")
     second = _linux(context, "two", extra="escalus.run=count escalus.then=stay")

@@ -6,13 +6,16 @@ import sys
 
 from .ui import LabError
 
+TARGETS = ("svm", "kvm", "vmx", "bochs-svm")
+
 
 def _machine_options(parser):
-    parser.add_argument("--target", choices=("svm", "kvm"),
-                        help="emulator: svm (QEMU emulates AMD-V) or kvm (nested KVM); default: kvm where it nests")
+    parser.add_argument("--target", choices=TARGETS,
+                        help="emulator: svm (QEMU emulates AMD-V), kvm (nested KVM), vmx or bochs-svm (Bochs emulates "
+                             "VT-x or AMD-V; slow); default: kvm where it nests")
     parser.add_argument("--cpus", type=int, default=1, metavar="N", help="CPUs of the emulated machine (default 1)")
-    parser.add_argument("--kernel", choices=("cloud", "generic"), default="cloud",
-                        help="which Debian kernel the control OS is (default cloud)")
+    parser.add_argument("--kernel", choices=("cloud", "generic"), 
+                        help="which Debian kernel the control OS is (default cloud; generic in Bochs)")
     parser.add_argument("--memory", type=int, metavar="MIB", help="the guest's memory (default 1024)")
 
 
@@ -39,11 +42,13 @@ def _parser():
     test.add_argument("--long", action="store_true", help="also what takes too long for every day")
     test.add_argument("--only", metavar="PATTERN", action="append", help="only tests whose name matches (repeatable)")
     test.add_argument("--list", action="store_true", help="say what there is, and run nothing")
-    test.add_argument("--target", choices=("svm", "kvm"))
+    test.add_argument("--target", choices=("svm", "kvm"), help="for the tests that do not name one themselves")
 
     bench = commands.add_parser("bench", help="measure against KVM")
     bench.add_argument("--output", metavar="FILE.md", help="where the table goes (default docs/BENCHMARK.md)")
     bench.add_argument("--only", metavar="PATTERN", action="append", help="only measurements whose name matches")
+    bench.add_argument("--target", choices=("vmx", "bochs-svm"),
+                       help="instead, count the instructions that exits take, in Bochs")
     commands.add_parser("help", help="this text")
     return parser
 

@@ -11,7 +11,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from . import boot, build, emulator, initramfs, machine, media, packages, paths, testing
+from . import boot, build, emulator, initramfs, instructions, machine, media, packages, paths, testing
 from .ui import LabError, say, stage
 
 ROUNDS = 3 # each on machines of their own: how an emulator's process lies in memory changes its speed by half
@@ -276,6 +276,8 @@ guest's memory, in user space.
 def main(arguments):
     if not platform.machine() == "x86_64":
         raise LabError("the benchmark is for x86-64")
+    if arguments.target:
+        return instructions.count(arguments.target)
 
     def wanted(name):
         return not arguments.only or any(re.search(pattern, name) for pattern in arguments.only)

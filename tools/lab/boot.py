@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import build, emulator, machine, media, packages, paths, rfb, session
+from . import bochs, build, emulator, machine, media, packages, paths, rfb, session
 from .channel import ChannelError
 from .ui import LabError, say, stage
 
@@ -134,7 +134,8 @@ def boot(arguments):
         raise LabError(f"{wanted}: no such file")
     if arguments.screenshot and not Path(arguments.screenshot).resolve().parent.is_dir():
         raise LabError(f"{arguments.screenshot}: no such folder")
-    port = emulator.free_port(arguments.vnc) if arguments.vnc else emulator.first_free_port(VNC_PORT)
+    port = (emulator.free_port(arguments.vnc) if arguments.vnc
+            else emulator.first_free_port(bochs.FIRST_VNC_PORT if target in bochs.MODELS else VNC_PORT))
 
     prepare()
     if not wanted:
@@ -143,12 +144,14 @@ def boot(arguments):
     guest = (guest_of_domain_file(wanted) if is_domain
              else guest_of_medium(wanted, arguments.memory or 1024, arguments.keep_changes))
     with stage("control OS"):
-        parts = machine.parts(arguments.kernel, install_tree=build.install_tree())
+        parts = machine.parts(machine.kernel_of(target, arguments.kernel), install_tree=build.install_tree(),
+                              target=target)
     lab = machine.LabMachine(parts, machine.Options(
         target=target, cpus=arguments.cpus, pool=guest.memory + machine.POOL_OVERHEAD, media=guest.media,
         forwards={port: guest.vnc_port}, name="boot"))
     try:
-        with stage(f"monitor and control OS (target {target})"):
+        with stage(f"monitor and control OS (target {target})") as progress:
+            lab.options.progress = progress.tell
             lab.start()
         with stage(f"guest {guest.name}"):
             start_guest(lab, guest)
@@ -206,12 +209,14 @@ def shell(arguments):
     target = arguments.target or emulator.default_target()
     prepare()
     with stage("control OS"):
-        parts = machine.parts(arguments.kernel, install_tree=build.install_tree())
+        parts = machine.parts(machine.kernel_of(target, arguments.kernel), install_tree=build.install_tree(),
+                              target=target)
     lab = machine.LabMachine(parts, machine.Options(target=target, cpus=arguments.cpus,
                                                     pool=(arguments.memory or 1024) + machine.POOL_OVERHEAD,
                                                     name="shell"))
     try:
-        with stage(f"monitor and control OS (target {target})"):
+        with stage(f"monitor and control OS (target {target})") as progress:
+            lab.options.progress = progress.tell
             lab.start()
         with session.published(lab, ""):
             return lab.channel.interactive(command)

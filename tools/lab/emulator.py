@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The emulated machine that Escalus runs on: QEMU command lines for each target, and the process."""
-import ctypes
 import fcntl
-import os
 import shutil
-import signal
 import socket
 import struct
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import paths
+from .process import EmulatorProcess
 from .ui import LabError
 
-PR_SET_PDEATHSIG = 1
 KVM_GET_SUPPORTED_CPUID = 0xC008AE05
 AGENT_PORT = 7
 
@@ -92,6 +88,7 @@ class Machine:
     forwards: dict = field(default_factory=dict)  # host port -> port in the control OS
     folder: Path = None
     serial_console: bool = True
+    clock: str = "slowdown"  # Bochs: never faster than real time; "none" skips idle time
 
 
 def _escape(text):
@@ -142,50 +139,13 @@ def command_line(machine):
     return command + machine.boot
 
 
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
-class Emulator:
-    """A running QEMU. It is in a session of its own (Ctrl-C is ours to handle) and dies with this process."""
+class Emulator(EmulatorProcess):
+    """A running QEMU."""
 
     def __init__(self, machine):
         if not shutil.which("qemu-system-x86_64"):
             raise LabError("qemu-system-x86_64 is missing (Debian package qemu-system-x86)")
-        self.folder = paths.ensure(machine.folder)
-        self.command = command_line(machine)
-        (self.folder / "command").write_text(" \\\n  ".join(self.command) + "\n")
-        self.log = self.folder / "emulator.log"
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True, preexec_fn=_die_with_parent)
-
-    @property
-    def alive(self):
-        return self.process.poll() is None
-
-    def console_text(self):
-        try:
-            return (self.folder / "console.log").read_text(errors="replace")
-        except OSError:
-            return ""
-
-    def monitor_text(self):
-        try:
-            return (self.folder / "monitor.log").read_text(errors="replace")
-        except OSError:
-            return ""
-
-    def explain(self):
-        """What there is to say about a machine that did not come up or went away."""
-        state = "still runs" if self.alive else f"ended with status {self.process.returncode}"
-        parts = [f"the emulator {state}; its files are in {self.folder}"]
-        for title, text in (("emulator", self.log.read_text(errors="replace")), ("monitor", self.monitor_text()),
-                            ("console", self.console_text())):
-            if text.strip():
-                parts.append(f"--- {title}:\n" + "\n".join(text.splitlines()[-25:]))
-        return "\n".join(parts)
+        super().__init__(paths.ensure(machine.folder), command_line(machine))
 
     def command_monitor(self, text):
         """One command to QEMU's own monitor (`info registers`, `screendump FILE` ...); its answer."""
@@ -205,12 +165,3 @@ class Emulator:
             until_prompt()
             link.sendall(text.encode() + b"\n")
             return until_prompt().partition("\n")[2].removesuffix("(qemu) ")  # the first line is the echo
-
-    def stop(self):
-        if self.alive:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()

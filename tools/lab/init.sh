@@ -23,11 +23,12 @@ ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
 
-# Media are virtio disks whose serial number is their name: /media/NAME.
-for disk in /sys/block/vd*; do
-    [ -e "$disk/serial" ] || continue
-    read -r name <"$disk/serial"
-    [ -n "$name" ] && ln -s "/dev/${disk##*/}" "/media/$name"
+# Media are virtio disks whose serial number is their name, or ATA disks whose model is: /media/NAME.
+for file in /sys/block/vd*/serial /sys/block/sd*/device/model; do
+    [ -e "$file" ] || continue
+    read -r name <"$file"
+    disk=${file#/sys/block/}
+    [ -n "$name" ] && ln -s "/dev/${disk%%/*}" "/media/$name"
 done
 
 /sbin/agent 7 &

@@ -99,12 +99,12 @@ def base(modules, version, at_start, on_demand=()):
     return archive
 
 
-def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None):
+def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None, modules_at_start=None):
     """The control OS: base, agent, our installed files, firmware and the tools of the tests.
 
     Returns the path of the archive, which is named by its contents' hash and written only when they changed."""
     _, modules, version = kernel
-    archive = base(modules, version, CONTROL_MODULES)
+    archive = base(modules, version, modules_at_start or CONTROL_MODULES)
     archive.file("init", INIT.read_bytes(), 0o755)
     archive.copy(agent, "sbin/agent")
     if install_tree:

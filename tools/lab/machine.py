@@ -5,7 +5,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from . import build, emulator, initramfs, packages, paths
+from . import bochs, build, emulator, initramfs, packages, paths
 from .channel import Channel
 from .ui import LabError
 
@@ -24,11 +24,27 @@ class Parts:
     monitor: object  # None: the control OS's kernel is started without a monitor
 
 
-def parts(kernel="cloud", with_monitor=True, install_tree=None, extra_programs=(), extra_files=None):
+@dataclass
+class GrubBoot:
+    """What GRUB is to start on emulators that load no kernel themselves."""
+    monitor: object  # None: only the kernel
+    monitor_options: str
+    kernel: object
+    command_line: str
+    initrd: object
+
+
+def kernel_of(target, wanted=None):
+    """The flavour of the control OS's kernel: the target's own unless one is asked for."""
+    return wanted or (bochs.KERNEL if target in bochs.MODELS else "cloud")
+
+
+def parts(kernel="cloud", with_monitor=True, install_tree=None, extra_programs=(), extra_files=None, target="svm"):
     release = paths.BUILD / "release"
     unpacked = packages.kernel(kernel)
     agent = release / "tools/agent/escalus-lab-agent"
-    image = initramfs.control_os(unpacked, install_tree, agent, extra_programs, extra_files)
+    image = initramfs.control_os(unpacked, install_tree, agent, extra_programs, extra_files,
+                                 bochs.MODULES if target in bochs.MODELS else None)
     return Parts(unpacked, image, build.monitor() if with_monitor else None)
 
 
@@ -45,6 +61,7 @@ class Options:
     name: str = "lab"
     timeout: float = 240
     boot: list = None  # QEMU options instead of `-kernel`: a GRUB CD, for example
+    progress: object = None  # called now and then with a word on how far the start is
 
 
 class LabMachine:
@@ -64,6 +81,9 @@ class LabMachine:
             return self.options.boot
         kernel, initrd, monitor = self.parts.kernel[0], self.parts.initrd, self.parts.monitor
         line = f"{CONTROL_COMMAND_LINE} {self.options.command_line}".strip()
+        if self.options.target in bochs.MODELS:
+            line = f"{line} {bochs.COMMAND_LINE}"
+            return GrubBoot(monitor, f"pool={self.options.pool} {self.options.monitor_options}", kernel, line, initrd)
         if monitor is None:
             return emulator.direct_boot(kernel, line, initrd)
         return emulator.multiboot(monitor, f"pool={self.options.pool} {self.options.monitor_options}", kernel,
@@ -85,9 +105,14 @@ class LabMachine:
         wanted = [port for port in [emulator.AGENT_PORT, *options.ports] if port not in forwards.values()]
         forwards.update(zip(emulator.free_ports(len(wanted)), wanted))
         self._ports = {inside: host for host, inside in forwards.items()}
-        self.emulator = emulator.Emulator(emulator.Machine(
-            boot=self._boot_options(), target=options.target, cpus=options.cpus,
-            memory=CONTROL_MEMORY + options.pool, media=options.media, forwards=forwards, folder=self.folder))
+        boot = self._boot_options()
+        description = emulator.Machine(
+            boot=boot, target=options.target, cpus=options.cpus, memory=CONTROL_MEMORY + options.pool,
+            media=options.media, forwards=forwards, folder=self.folder)
+        if options.target in bochs.MODELS:
+            self.emulator = bochs.Bochs(description, boot)
+        else:
+            self.emulator = emulator.Emulator(description)
         self.channel = Channel(self.port(emulator.AGENT_PORT))
         started = time.monotonic()
         try:
@@ -105,7 +130,15 @@ class LabMachine:
             if time.monotonic() > deadline:
                 raise LabError(f"the control OS was not up after {self.options.timeout} s: "
                                f"{self.emulator.explain()}")
+            self._tell_progress()
             time.sleep(0.05)
+
+    def _tell_progress(self):
+        if not self.options.progress:
+            return
+        where = ("control OS" if self.emulator.console_text().strip() else
+                 "monitor" if self.emulator.monitor_text().strip() else "loader")
+        self.options.progress(where)
 
     def port(self, inside):
         return self._ports[inside]

@@ -94,26 +94,29 @@ def _place(source, target):
         shutil.copyfile(source, target)
 
 
+def make_grub_iso(target, menu, files, platforms=("i386-pc",)):
+    """Makes an ISO with GRUB. `menu` is its grub.cfg; `files` maps names on the CD to files here."""
+    tree = paths.ensure(target.parent / f".tree-{os.getpid()}-{target.name}")
+    try:
+        paths.ensure(tree / "boot/grub")
+        (tree / "boot/grub/grub.cfg").write_text(menu)
+        for inside, source in files.items():
+            place = tree / inside
+            paths.ensure(place.parent)
+            _place(Path(source).resolve(), place)
+        command = ["grub-mkrescue", "-o", target, "--locales=", "--themes=", "--fonts=unicode"]
+        if len(platforms) == 1:
+            command += ["-d", f"/usr/lib/grub/{platforms[0]}"]
+        run_logged([*command, tree], f"grub-mkrescue-{target.name}", what="making the ISO")
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+    return target
+
+
 def grub_iso(name, menu, files, platforms=("i386-pc",)):
-    """An ISO with GRUB. `menu` is its grub.cfg; `files` maps names on the CD to files here."""
-
-    def make(target):
-        tree = paths.ensure(paths.MEDIA / f".tree-{os.getpid()}-{name}")
-        try:
-            paths.ensure(tree / "boot/grub")
-            (tree / "boot/grub/grub.cfg").write_text(menu)
-            for inside, source in files.items():
-                place = tree / inside
-                paths.ensure(place.parent)
-                _place(Path(source).resolve(), place)
-            command = ["grub-mkrescue", "-o", target, "--locales=", "--themes=", "--fonts=unicode"]
-            if len(platforms) == 1:
-                command += ["-d", f"/usr/lib/grub/{platforms[0]}"]
-            run_logged([*command, tree], f"grub-mkrescue-{name}", what="making the ISO")
-        finally:
-            shutil.rmtree(tree, ignore_errors=True)
-
-    return _made(name, [menu, platforms, *[Path(source) for source in files.values()], *files], make)
+    """The same, made anew only when what it is made of has changed."""
+    return _made(name, [menu, platforms, *[Path(source) for source in files.values()], *files],
+                 lambda target: make_grub_iso(target, menu, files, platforms))
 
 
 def installer(graphical=True):
@@ -172,21 +175,6 @@ while :; do
   sleep 0.5
 done
 echo power button seen
-""",
-    # Every processor computes the same sum, alone on itself, all at once.
-    "processors": """echo "processors: $(nproc) of $(grep -c ^processor /proc/cpuinfo)"
-packages=$(cat /sys/devices/system/cpu/cpu*/topology/physical_package_id | sort -u | wc -l)
-cores=$(cat /sys/devices/system/cpu/cpu*/topology/core_id | sort -u | wc -l)
-echo "packages: $packages, cores: $cores"
-for cpu in $(seq 0 $(($(nproc) - 1))); do
-  taskset $(printf %x $((1 << cpu))) sh -c 'head -c 3000000 /dev/zero | sha256sum >/tmp/sum'$cpu &
-done
-wait
-for sum in /tmp/sum*; do read -r value _ <$sum; echo "loaded: $value"; done
-grep -E 'LOC|RES|CAL' /proc/interrupts
-dmesg | grep -E 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boot_cpu failed'
-echo "trouble: $(dmesg | grep -cE 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boot_cpu failed')"
-echo processors: done
 """,
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.

@@ -14,7 +14,7 @@ import time
 import traceback
 from pathlib import Path
 
-from . import build, checks, emulator, machine, media, packages, paths, testing
+from . import bochs, build, checks, emulator, machine, media, packages, paths, testing
 from .channel import ChannelError
 from .ui import LabError, say, seconds, stage
 
@@ -22,6 +22,8 @@ SHARED_POOL = 1536  # MiB
 DATA_DISK = 128 << 20
 TIDY_BUDGET = 300  # seconds; a first run over the whole tree takes longer
 TESTS = "usr/share/escalus-tests"  # in the control OS
+BOCHS_POOL = 704  # MiB
+BOCHS_MEDIA = ("grub-rescue",)
 DISK_MODULES = ("ata_piix", "ata_generic", "sd_mod", "sr_mod", "isofs", "crc32c_generic", "ext4")
 
 
@@ -64,14 +66,17 @@ def chosen(tests, arguments):
 
 
 class Shared:
-    """The media and parts that all machines of the run share."""
+    """The media and parts that all machines of a target share."""
 
-    def __init__(self, target):
+    def __init__(self, target, install):
         self.target = target
-        self.install = build.install_tree()
-        self.parts = self.parts_with("cloud")
+        self.install = install
+        self.in_bochs = target in bochs.MODELS
+        self.parts = self.parts_with(machine.kernel_of(target))
         self.media = {}
         for name, make in MEDIA.items():
+            if self.in_bochs and name not in BOCHS_MEDIA:
+                continue
             try:
                 self.media[name] = make()
             except LabError as error:
@@ -83,12 +88,15 @@ class Shared:
         files = {f"{TESTS}/guests/{path.name}": path for path in guests.iterdir()
                  if path.is_file() and path.suffix == ""}
         for flavour, name in (("generic", "linux"), ("cloud", "linux-cloud")):
+            if self.in_bochs and flavour == "generic":
+                continue  # what is not used need not be loaded
             files[f"{TESTS}/{name}"] = packages.kernel(flavour)[0]
             modules = (*DISK_MODULES, "button") if flavour == "generic" else ("button",)
             files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(media.GUEST_SCRIPTS, modules, flavour)
         return machine.parts(kernel, install_tree=self.install, extra_files=files,
                              extra_programs=[build.program("hostile_hypercalls"), build.program("escalus_next_abi"),
-                                             build.program("register_holder")])
+                                             build.program("register_holder")],
+                             target=self.target)
 
     def options(self, number=0, **more):
         """Options of a machine with all media and two writable disks of its own."""
@@ -102,6 +110,8 @@ class Shared:
         handed = [emulator.Medium(name, path) for name, path in self.media.items()]
         settings = {"target": self.target, "pool": SHARED_POOL, "media": handed + disks,
                     "ports": testing.VNC_PORTS, "name": f"test{number}"}
+        if self.in_bochs:
+            settings.update(pool=BOCHS_POOL, media=handed, timeout=900, name=f"{self.target}{number}")
         settings.update(more)
         return machine.Options(**settings)
 
@@ -134,6 +144,7 @@ def run_one(test, lab, shared, report):
     context = testing.Context(lab, artefacts, shared)
     started = time.monotonic()
     outcome, text = "pass", ""
+    testing.set_target(shared.target)
     try:
         test.body(context)
     except testing.Skip as why:
@@ -201,19 +212,42 @@ def _keep_machine_logs(lab, folder):
             shutil.copy(source, folder / f"machine-{name}")
 
 
+def _of_one_target(tests, shared, report, stop):
+    """All tests of a target that is emulated slowly, on one machine as far as they share."""
+    together = queue.Queue()
+    for test in tests:
+        if not test.own_machine:
+            together.put(test)
+    if not together.empty():
+        _worker(0, together, shared, report, stop)
+    for test in tests:
+        if test.own_machine and not stop.is_set():
+            run_one(test, None, shared, report)
+
+
 def run_boot_tests(tests, target, report):
     if not tests:
         return
+    elsewhere = {}
+    for test in tests:
+        if test.target:
+            elsewhere.setdefault(test.target, []).append(test)
+    tests = [test for test in tests if not test.target]
     with stage("machines and media"):
-        shared = Shared(target)
+        install = build.install_tree()
+        shared = Shared(target, install) if tests else None
+        others = {name: Shared(name, install) for name in elsewhere}
     together = queue.Queue()
     for test in tests:
         if not test.own_machine and not test.fresh:
             together.put(test)
     stop = threading.Event()
-    count = min(2, build.jobs(), max(1, together.qsize()))
+    # One CPU is for the slow targets while they have tests.
+    count = min(2, build.jobs()) - (1 if elsewhere else 0)
     workers = [threading.Thread(target=_worker, args=(number, together, shared, report, stop), daemon=True)
-               for number in range(count)]
+               for number in range(min(max(1, count), together.qsize()))]
+    workers += [threading.Thread(target=_of_one_target, args=(elsewhere[name], others[name], report, stop), daemon=True)
+                for name in elsewhere]
     try:
         for worker in workers:
             worker.start()

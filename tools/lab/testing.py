@@ -3,10 +3,11 @@
 import contextlib
 import json
 import re
+import threading
 import time
 from dataclasses import dataclass
 
-from . import rfb
+from . import bochs, rfb
 from .channel import ChannelError
 from .ui import LabError
 
@@ -26,23 +27,41 @@ class BootTest:
     long: bool = False
     own_machine: bool = False  # starts machines of its own instead of using a shared one
     fresh: bool = False        # is given a machine that no other test uses, before or after
+    target: str = None         # the only target it is for; None: the one that the run is for
 
 
 REGISTRY = []
+SLOWNESS = {"vmx": 8, "bochs-svm": 8}  # of targets, in comparison with the others
+_thread = threading.local()
 
 
-def boot_test(name, what, **more):
-    """Registers a test; its body is called with a Context."""
+def boot_test(name, what, also_on=(), also_long_on=(), **more):
+    """Registers a test; its body is called with a Context. `also_on` names targets on which it runs as well, as
+    NAME@TARGET; `also_long_on` those on which it does so only with --long."""
 
     def register(body):
         REGISTRY.append(BootTest(name, what, body, **more))
+        for targets, is_long in ((also_on, False), (also_long_on, True)):
+            for target in targets:
+                REGISTRY.append(BootTest(f"{name}@{target}", what, body, **{**more, "quick": False, "fresh": False},
+                                         target=target, long=is_long))
         return body
 
     return register
 
 
+def set_target(target):
+    """Tells the helpers of this thread how patient to be."""
+    _thread.slowness = SLOWNESS.get(target, 1)
+
+
+def patience(seconds):
+    return seconds * getattr(_thread, "slowness", 1)
+
+
 def wait_for(what, condition, timeout, pause=0.5):
     """Calls `condition` until it returns something true, which is returned."""
+    timeout = patience(timeout)
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -154,8 +173,14 @@ class Context:
         self.lab, self.artefacts, self.shared = lab, artefacts, shared
         self.guests = []
 
+    @property
+    def kernel_words(self):
+        """What a Linux guest's kernel has to be told on this target: in Bochs it cannot read a clock often enough to
+        measure its time stamp counter."""
+        return bochs.GUEST_WORDS if self.shared.target in bochs.MODELS else ""
+
     def run(self, command, timeout=120, **more):
-        return self.lab.run(command, timeout, **more)
+        return self.lab.run(command, patience(timeout), **more)
 
     def media(self, name):
         """The path in the control OS of a medium of the shared machine; skips where this computer has it not."""

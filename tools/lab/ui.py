@@ -25,10 +25,23 @@ def seconds(value):
 
 
 class Stage:
-    """Handed to the body of a `with stage(...)`, which may note why it was quick."""
+    """Handed to the body of a `with stage(...)`, which may note why it was quick, or tell how far it is."""
 
-    def __init__(self):
+    TELL_AFTER = 20  # seconds between lines where there is no terminal
+
+    def __init__(self, name="", on_terminal=False):
         self.note = ""
+        self._name, self._on_terminal = name, on_terminal
+        self._started = self._told = time.monotonic()
+
+    def tell(self, where):
+        """On a terminal the line is kept up to date; elsewhere a long stage gets a line now and then."""
+        now = time.monotonic()
+        if now - self._told < (1 if self._on_terminal else self.TELL_AFTER):
+            return
+        self._told = now
+        text = f"  {self._name} ... {where}, {seconds(now - self._started)}"
+        print(f"\r{text:<79}" if self._on_terminal else text, end="" if self._on_terminal else "\n", flush=True)
 
 
 @contextlib.contextmanager
@@ -38,11 +51,11 @@ def stage(name):
     if on_terminal:
         print(f"  {name} ...", end="", flush=True)
     started = time.monotonic()
-    result = Stage()
+    result = Stage(name, on_terminal)
 
     def line(outcome):
         head = "\r" if on_terminal else ""
-        print(f"{head}  {name:<44}{outcome}", flush=True)
+        print(f"{head}  {name:<44}{outcome:<33}".rstrip(), flush=True)
 
     try:
         yield result

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is particular to VT-x, in Bochs: which back end is in use, two CPUs, its parts switched off one by one."""
+import re
+
+from lab.testing import boot_test, require, running_guests, wait_for
+
+TESTS = "/usr/share/escalus-tests"
+# Bochs' XSAVE sizes displease the kernel (xstate.c), with the monitor or without it.
+HOST_CHECK = "dmesg | grep -E 'BUG|Oops|soft lockup|WARNING' | grep -v 'fpu/xstate.c' ; true"
+
+
+def _check(lab, cpus):
+    require("VT-x" in lab.run("escalus version", check=True).text, "`escalus version` does not say VT-x")
+    require(lab.run("nproc").text.strip() == str(cpus), f"not {cpus} CPUs: {lab.run('nproc')}")
+    require(not lab.run("grep -wE 'svm|vmx' /proc/cpuinfo | head -1").text, "the control OS sees virtualization")
+    trouble = lab.run(HOST_CHECK).text
+    require(not trouble, f"the kernel complains:\n{trouble}")
+
+
+@boot_test("vtx-control-os", "the control OS above VT-x: the back end is named, VMX is hidden", target="vmx")
+def control_os(context):
+    _check(context.lab, 1)
+    log = context.run("escalus dmesg", check=True).text
+    require(re.search(r"VT-x: EPT, unrestricted guest, true controls, VPID", log), log)
+
+
+@boot_test("vtx-kill", "kill -9 of the device model: the VM is gone, and the next guest starts", target="vmx")
+def kill(context):
+    keys = {"kernel": f"{TESTS}/linux-cloud", "ramdisk": f"{TESTS}/initramfs-linux-cloud", "memory": 128}
+    guest = context.create("victim", extra=f"console=ttyS0 escalus.then=stay {context.kernel_words}", **keys)
+    wait_for("it executes", lambda: "io" in context.run(["escalus", "stat", guest.name]).text, 30)
+    pid = context.run(f"cat /run/escalus/{guest.name}/pid", check=True).text.split()[-1]
+    context.run(f"kill -9 {pid}", check=True)
+    wait_for("`create` has noticed", lambda: guest.result() is not None, 60)
+    wait_for("no guest is listed", lambda: not running_guests(context.lab), 60)
+    following = context.create("next", extra=f"console=ttyS0 escalus.then=stay {context.kernel_words}", **keys)
+    following.wait_serial(r"Linux version", 60)
+
+
+@boot_test("vtx-counters", "`escalus stat` names the exits of VT-x", target="vmx")
+def counters(context):
+    guest = context.create("counted", kernel=f"{TESTS}/guests/registers", memory=32)
+    guest.wait_serial(r"registers", 60)
+    text = context.run(["escalus", "stat", guest.name], check=True).text
+    for name in ("entries", "io", "host interrupt"):
+        require(re.search(rf"\d  {name}$", text, re.MULTILINE), f"no {name!r} among the exits:\n{text}")
+
+
+# Two emulated CPUs take twice the time, and each option a start of its own: together some ten minutes.
+@boot_test("vtx-two-cpus", "two CPUs: both started by INIT and SIPI, a guest on each", target="vmx", own_machine=True,
+           long=True)
+def two_cpus(context):
+    with context.shared.machine(cpus=2, name="vmx2") as lab:
+        _check(lab, 2)
+        for cpu in range(2):
+            lab.run(f"taskset -c {cpu} sh -c 'sleep 0.1; head -c 100000 /dev/zero | sha256sum'", timeout=600, check=True)
+
+
+@boot_test("vtx-without", "each optional part of VT-x switched off, and a guest", target="vmx", own_machine=True,
+           long=True)
+def without(context):
+    options = ("true-controls", "vpid", "rdtscp", "invpcid", "xsaves", "ept-1g", "ept-ad")
+    with context.shared.machine(name="vmx-without", monitor_options="console=com2 loglevel=info " + " ".join(
+            f"{name}=off" for name in options)) as lab:
+        _check(lab, 1)
+        log = lab.run("escalus dmesg", check=True).text
+        require(re.search(r"VT-x: EPT, unrestricted guest$", log, re.MULTILINE), log)
+        flags = lab.run("grep -m1 ^flags /proc/cpuinfo").text.split()
+        for hidden in ("rdtscp", "invpcid", "xsaves"):
+            require(hidden not in flags, f"{hidden} is off, and the control OS sees it")
+        context.lab = lab
+        guest = context.create("without", kernel=f"{TESTS}/linux-cloud", ramdisk=f"{TESTS}/initramfs-linux-cloud",
+                               memory=128, extra=f"console=ttyS0 quiet {context.kernel_words}")
+        guest.wait_serial(r"guest: user space reached", 240)
+        require(guest.wait_end(90) == 0, guest.log())
+        context.finish()
+        context.lab = None
