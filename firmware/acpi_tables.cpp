@@ -3,6 +3,7 @@
 
 #include "firmware/byte_writer.hpp"
 #include "firmware/dsdt.hpp"
+#include "firmware/loader_script.hpp"
 
 #include <algorithm>
 #include <array>
@@ -26,34 +27,6 @@ constexpr std::uint32_t local_apic_base = 0xfee0'0000, io_apic_base = 0xfec0'000
 
 // The low half of the HPET's capabilities: vendor 8086, legacy replacement, 64-bit counter, three timers.
 constexpr std::uint32_t hpet_block_id = 0x8086a201;
-
-/// The script for the firmware: 128-byte commands (QEMU hw/acpi/bios-linker-loader.c).
-class LoaderScript {
-  public:
-    enum class Zone : std::uint8_t { High = 1, FSegment = 2 };
-
-    void allocate(std::string_view file, std::uint32_t alignment, Zone zone) {
-        ByteWriter{bytes_}.u32(1).text(file, name_size).u32(alignment).u8(static_cast<std::uint8_t>(zone));
-        finish();
-    }
-    /// Adds the address where `source` was placed to the `width` bytes at `offset` of `file`.
-    void add_pointer(std::string_view file, std::size_t offset, std::uint8_t width, std::string_view source) {
-        ByteWriter{bytes_}.u32(2).text(file, name_size).text(source, name_size).u32(offset).u8(width);
-        finish();
-    }
-    /// Puts the checksum of `length` bytes from `start` at `offset`.
-    void add_checksum(std::string_view file, std::size_t offset, std::size_t start, std::size_t length) {
-        ByteWriter{bytes_}.u32(3).text(file, name_size).u32(offset).u32(start).u32(length);
-        finish();
-    }
-    [[nodiscard]] std::vector<std::uint8_t> take() { return std::move(bytes_); }
-
-  private:
-    static constexpr std::size_t name_size = 56, command_size = 128;
-    void finish() { bytes_.resize((bytes_.size() + command_size - 1) / command_size * command_size); }
-
-    std::vector<std::uint8_t> bytes_;
-};
 
 /// The file of all tables but the RSDP, growing.
 class TableFile {

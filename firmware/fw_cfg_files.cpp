@@ -108,6 +108,7 @@ void add_firmware_files(FwCfg& fw_cfg, const FirmwareConfig& config) {
     ByteWriter{wait}.u16(std::min(config.boot_menu_wait_ms, 0xffffu));
     fw_cfg.add_file("etc/boot-menu-wait", std::move(wait));
 
+    std::vector<std::uint8_t> loader;
     if (config.acpi) {
         auto acpi = build_acpi({.vcpus = config.vcpus,
                                 .apic = config.apic,
@@ -118,8 +119,18 @@ void add_firmware_files(FwCfg& fw_cfg, const FirmwareConfig& config) {
                                 .floppy = config.floppy});
         fw_cfg.add_file("etc/acpi/tables", std::move(acpi.tables));
         fw_cfg.add_file("etc/acpi/rsdp", std::move(acpi.rsdp));
-        fw_cfg.add_file("etc/table-loader", std::move(acpi.loader));
+        loader = std::move(acpi.loader);
     }
+    // Of a single processor, the firmware's own says the same.
+    if (config.apic && config.vcpus > 1) {
+        auto mp = build_mp_table({.vcpus = config.vcpus,
+                                  .cpu_signature = config.cpu_signature,
+                                  .pci_interrupts = config.pci_interrupts});
+        fw_cfg.add_file("etc/mptable", std::move(mp.table));
+        loader.insert(loader.end(), mp.loader.begin(), mp.loader.end());
+    }
+    if (!loader.empty())
+        fw_cfg.add_file("etc/table-loader", std::move(loader));
 }
 
 } // namespace escalus

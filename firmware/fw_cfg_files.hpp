@@ -5,6 +5,7 @@
 #pragma once
 
 #include "devmodel/devices/chipset/fw_cfg.hpp"
+#include "firmware/mp_table.hpp"
 
 #include <cstdint>
 #include <span>
@@ -35,6 +36,8 @@ struct FirmwareConfig {
     std::uint64_t memory_below_4g = 0; ///< bytes of RAM from address 0
     std::uint64_t memory_above_4g = 0; ///< bytes of RAM from 4 GiB
     unsigned vcpus = 1;
+    std::uint32_t cpu_signature = 0;            ///< CPUID 1 EAX, for the MP table
+    std::vector<PciInterrupt> pci_interrupts{}; ///< the same
     bool acpi = true, apic = true, hpet = true;
     unsigned serial_ports = 1;             ///< a bit each: COM1 1, COM2 2, COM3 4, COM4 8
     bool floppy = false;                   ///< a floppy controller exists

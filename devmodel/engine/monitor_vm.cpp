@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
-#include <utility>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -12,6 +12,9 @@
 namespace escalus {
 
 namespace {
+
+/// Changes that may refuse a vCPU one after the other before something must be wrong.
+constexpr unsigned refusals_max = 10'000;
 
 int kick_signal() {
     return SIGRTMIN;
@@ -53,7 +56,13 @@ void check_pages(GuestPhys gpa, std::uint64_t size) {
         thread_known_ = true;
     }
     gate_.enter(inside_);
-    const auto result = port_.call(abi::Call::VcpuRun, arguments_);
+    auto result = port_.call(abi::Call::VcpuRun, arguments_);
+    // Busy: another thread changes the memory map at this moment.
+    for (unsigned i = 0; result.status == abi::Status::Busy && i < refusals_max; ++i)
+        [[unlikely]] {
+            gate_.wait_for_change(inside_);
+            result = port_.call(abi::Call::VcpuRun, arguments_);
+        }
     // Whoever asked for the exit asked for this one: the caller looks at what is pending before it runs
     // again.
     store(page_.exit_now, 0);
@@ -139,7 +148,8 @@ HypercallResult MonitorVm::call(abi::Call call, std::uint64_t rcx, std::uint64_t
 
 void MonitorVm::call_outside(abi::Call what_call, const char* what, std::uint64_t rcx, std::uint64_t r8,
                              std::uint64_t r9) {
-    auto result = call(what_call, rcx, r8, r9);
+    const auto change = [&] { return call(what_call, rcx, r8, r9); };
+    auto result = gate_.try_open(change);
     if (result.status == abi::Status::Busy)
         result = gate_.while_closed(
             [&] {
@@ -147,8 +157,7 @@ void MonitorVm::call_outside(abi::Call what_call, const char* what, std::uint64_
                     if (vcpu->inside())
                         vcpu->request_exit();
             },
-            [&] { return std::ranges::none_of(vcpus_, [](const auto& v) { return v->inside(); }); },
-            [&] { return call(what_call, rcx, r8, r9); });
+            [&] { return std::ranges::none_of(vcpus_, [](const auto& v) { return v->inside(); }); }, change);
     if (result.status != abi::Status::Ok)
         throw EngineError{
             fmt::format("cannot {} at {:#x}: {}", what, rcx & ~page_mask, to_string(result.status))};
@@ -163,7 +172,7 @@ void MonitorVm::set_cpuid(std::span<const abi::CpuidEntry> entries) {
     std::ranges::copy(entries, page.entries);
     // The monitor searches by halves.
     std::ranges::stable_sort(std::span{page.entries}.first(entries.size()), {}, [](const abi::CpuidEntry& e) {
-        return std::pair{e.function, e.index};
+        return std::tuple{e.function, e.index, e.vcpu};
     });
     store(page.count, static_cast<std::uint32_t>(entries.size()));
 }

@@ -5,6 +5,9 @@
 // gate, kicks the vCPUs that are inside, and waits until each has left; a vCPU that comes to a closed gate
 // waits in front of it. Both sides set their own flag before they read the other's (sequentially consistent),
 // so that at least one of them sees the other.
+//
+// A change that needs nobody to be kicked (no vCPU happens to be in guest mode) is tried with the gate open.
+// A vCPU that the engine refuses meanwhile waits for the end of that change, and comes again.
 #pragma once
 
 #include <atomic>
@@ -26,6 +29,20 @@ class RunGate {
         inside.store(false);
         if (closed_.load()) [[unlikely]]
             notify();
+    }
+
+    /// For a vCPU that was refused because of a change: waits outside until no change is under way.
+    void wait_for_change(Inside& inside) {
+        leave(inside);
+        { const std::lock_guard under_way{changers_}; }
+        enter(inside);
+    }
+
+    /// Tries `change` with the gate open.
+    template <typename Change>
+    auto try_open(Change change) {
+        const std::lock_guard one_at_a_time{changers_};
+        return change();
     }
 
     /// Runs `change` with everybody outside. `kick_all` makes those that are inside leave soon;

@@ -14,6 +14,8 @@ namespace escalus {
 namespace {
 
 constexpr std::size_t entry_size = 128, name_size = 56;
+constexpr unsigned zone_f_segment = 2;
+constexpr std::uint64_t f_segment = 0xf0000; // where systems search for the MP table's pointer
 enum Command : std::uint32_t { allocate = 1, add_pointer = 2, add_checksum = 3 };
 
 std::uint32_t u32(std::span<const std::uint8_t> entry, std::size_t offset) {
@@ -31,10 +33,13 @@ class Script {
   public:
     Script(std::uint64_t base, std::uint64_t end) : base_{base}, end_{end} {}
 
-    void place(const std::string& name, std::span<const std::uint8_t> content, std::uint64_t alignment) {
+    void place(const std::string& name, std::span<const std::uint8_t> content, std::uint64_t alignment,
+               unsigned zone) {
         if (alignment == 0 || (alignment & (alignment - 1)) != 0)
             throw std::runtime_error{fmt::format("ACPI loader: alignment {} of {}", alignment, name)};
-        const auto at = (base_ + bytes_.size() + alignment - 1) & ~(alignment - 1);
+        const auto next =
+            zone == zone_f_segment ? std::max(base_ + bytes_.size(), f_segment) : base_ + bytes_.size();
+        const auto at = (next + alignment - 1) & ~(alignment - 1);
         if (at > end_ || content.size() > end_ - at)
             throw std::runtime_error{"ACPI loader: the tables are too large"};
         bytes_.resize(at - base_);
@@ -100,7 +105,7 @@ AcpiPlacement place_acpi(std::span<const std::uint8_t> script,
         const auto name = name_at(entry, 4);
         switch (u32(entry, 0)) {
         case allocate:
-            work.place(name, file(name), u32(entry, 4 + name_size));
+            work.place(name, file(name), u32(entry, 4 + name_size), entry[8 + name_size]);
             break;
         case add_pointer:
             work.link(name, name_at(entry, 4 + name_size), u32(entry, 4 + 2 * name_size),

@@ -18,8 +18,8 @@ struct AcpiPlacement {
 };
 
 /// `file` gives a file's content by name. Everything goes to [base, end), which is where a kernel without
-/// firmware looks for the root pointer when it lies in 0xe0000..0xfffff. Throws std::runtime_error for a
-/// script that cannot be executed, or when there is no room.
+/// firmware looks for the root pointer when it lies in 0xe0000..0xfffff; what is to be in the F segment is.
+/// Throws std::runtime_error for a script that cannot be executed, or when there is no room.
 [[nodiscard]] AcpiPlacement
 place_acpi(std::span<const std::uint8_t> script,
            const std::function<std::span<const std::uint8_t>(std::string_view)>& file, std::uint64_t base,

@@ -47,7 +47,8 @@ constexpr auto leaf7_edx_passed = bits({4}); // FSRM
 constexpr auto leaf7_1_eax_passed = bits({4, 5, 10, 11, 12});
 // LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM
 constexpr auto extended_ecx_passed = bits({0, 5, 6, 7, 8, 11, 16, 21});
-constexpr unsigned extended_ecx_cmp_legacy = 1;
+constexpr unsigned extended_ecx_cmp_legacy = 1, extended_ecx_topology = 22;
+constexpr std::uint32_t leaf_amd_caches = 0x8000001d, leaf_amd_topology = 0x8000001e;
 // SYSCALL NX MMXEXT FXSR_OPT 1GB-pages RDTSCP LM 3DNOWEXT 3DNOW
 constexpr auto extended_edx_passed = bits({11, 20, 22, 25, 26, 27, 29, 30, 31});
 constexpr unsigned extended_edx_nx = 20, extended_edx_lm = 29;
@@ -88,7 +89,8 @@ class Table {
         entries_.push_back({leaf, index, any_index ? 1u : 0u, r[eax], r[ebx], r[ecx], r[edx], vcpu});
     }
     void feature_leaf();
-    void cache_leaf();
+    void cache_leaf(std::uint32_t leaf);
+    void amd_topology_leaves();
     void xsave_leaf(std::uint32_t host_ecx);
     void topology_leaf();
     [[nodiscard]] bool intel() const {
@@ -126,19 +128,29 @@ void Table::feature_leaf() {
     }
 }
 
-void Table::cache_leaf() {
+/// Leaf 4 and AMD's 0x8000001d: the same caches in the same form, but that only Intel counts the cores there.
+/// A core has its L1 and L2 for itself; all share what comes after.
+void Table::cache_leaf(std::uint32_t leaf) {
     for (std::uint32_t index = 0; index < 5; ++index) {
-        auto r = host(4, index);
+        auto r = host(leaf, index);
         const auto type = r[eax] & 0x1f;
         if (type == 0)
             break;
         const auto level = r[eax] >> 5 & 7;
         r[eax] &= 0x3ff;
-        r[eax] |= (policy_.vcpus - 1) << 26;
+        if (leaf == 4)
+            r[eax] |= (policy_.vcpus - 1) << 26;
         if (level >= 3)
             r[eax] |= (policy_.vcpus - 1) << 14;
-        add_indexed(4, index, r);
+        add_indexed(leaf, index, r);
     }
+}
+
+/// AMD APM volume 3, E.4.17: each vCPU is a core with one thread, on the package's only node.
+void Table::amd_topology_leaves() {
+    cache_leaf(leaf_amd_caches);
+    for (unsigned vcpu = 0; vcpu < policy_.vcpus; ++vcpu)
+        add_for(vcpu, leaf_amd_topology, {vcpu, vcpu, 0, 0});
 }
 
 void Table::xsave_leaf(std::uint32_t host_ecx) {
@@ -176,7 +188,7 @@ void Table::basic_leaves() {
     feature_leaf();
     if (intel()) {
         add(2, host(2));
-        cache_leaf();
+        cache_leaf(4);
     }
     if (highest >= 6)
         add(6, {bit(2), 0, 0, 0}); // ARAT: the APIC timer never stops
@@ -212,7 +224,10 @@ void Table::extended_leaves() {
     const auto native_highest = host(0x80000000);
     if (native_highest[eax] < 0x80000001)
         return;
-    const auto highest = std::min<std::uint32_t>(native_highest[eax], 0x80000008);
+    const bool topology = !intel() && policy_.apic && native_highest[eax] >= leaf_amd_topology &&
+                          (host(0x80000001)[ecx] & bit(extended_ecx_topology)) != 0;
+    const auto highest =
+        topology ? leaf_amd_topology : std::min<std::uint32_t>(native_highest[eax], 0x80000008);
     add(0x80000000, {highest, native_highest[ebx], native_highest[ecx], native_highest[edx]});
 
     const auto features = host(0x80000001);
@@ -223,6 +238,8 @@ void Table::extended_leaves() {
         r[edx] |= features_edx() & extended_edx_repeated;
         if (policy_.vcpus > 1)
             r[ecx] |= bit(extended_ecx_cmp_legacy);
+        if (topology)
+            r[ecx] |= bit(extended_ecx_topology);
     }
     add(0x80000001, r);
     for (std::uint32_t leaf = 0x80000002; leaf <= std::min(highest, 0x80000006u); ++leaf)
@@ -238,6 +255,8 @@ void Table::extended_leaves() {
         // CLZERO and the FPU error pointers' behaviour; the rest there is speculation control.
         add(0x80000008, {physical | std::min(linear, 48u) << 8, intel() ? 0 : sizes[ebx] & 5, cores, 0});
     }
+    if (topology)
+        amd_topology_leaves();
 }
 
 void Table::override_bits() {

@@ -4,7 +4,7 @@
 // check, topology, the hypervisor's leaves).
 //
 // Sources: Intel SDM volume 2A "CPUID", AMD APM volume 3 appendix E, VMware KB 1009458 for leaf 0x40000010.
-// Missing: AMD's extended topology leaves (TOPOEXT is hidden); all vCPUs are cores of one package.
+// All vCPUs are cores of one package, each with one thread; a vCPU's APIC ID is its number.
 #pragma once
 
 #include "devmodel/config/machine_config.hpp"

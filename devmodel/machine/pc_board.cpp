@@ -5,6 +5,7 @@
 #include "devmodel/backends/char/open_char_backend.hpp"
 #include "devmodel/devices/storage/ata_disk.hpp"
 #include "devmodel/devices/storage/atapi_cdrom.hpp"
+#include "devmodel/machine/pci_setup.hpp"
 #include "firmware/find_firmware.hpp"
 #include "firmware/fw_cfg_files.hpp"
 
@@ -13,6 +14,7 @@
 #include <ctime>
 #include <stdexcept>
 
+#include <cpuid.h>
 #include <fmt/format.h>
 
 namespace escalus {
@@ -41,6 +43,12 @@ IdePlace ide_place(const DiskConfig& disk) {
         throw std::runtime_error{fmt::format("{}: the pc machine has hda, hdb, hdc and hdd", disk.device)};
     const auto n = static_cast<unsigned>(disk.device[2] - 'a');
     return {n / 2, n % 2};
+}
+
+std::uint32_t host_cpu_signature() {
+    std::uint32_t a = 0, b = 0, c = 0, d = 0;
+    __cpuid(1, a, b, c, d);
+    return a;
 }
 
 Mc146818::Config rtc_config(const MachineConfig& config) {
@@ -178,6 +186,8 @@ void PcBoard::tell_firmware(const MachineConfig& config) {
     told.memory_below_4g = memory.low_end();
     told.memory_above_4g = memory.high_bytes();
     told.vcpus = config.vcpus;
+    told.cpu_signature = host_cpu_signature();
+    told.pci_interrupts = pci_interrupts(pci);
     told.acpi = config.acpi;
     told.apic = config.apic;
     told.hpet = hpet.has_value();

@@ -97,15 +97,16 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
         vcpus_.push_back(std::make_unique<VcpuThread>(
             i, vm_->vcpu(i), around, apic,
             Msrs::Config{.amd = amd, .physical_address_bits = address_bits, .tsc_hz = tsc_hz}, features[0]));
-        board_.apic_bus.attach(vcpus_.back()->apic());
         board_.connect(vcpus_.back()->apic());
     }
 }
 
 void PcMachine::reset_all(ResetKind kind) {
     board_.reset(kind);
+    // All TSCs begin with the same reading: systems compare them, and give the TSC up when they differ.
+    const auto tsc_offset = 0 - clock_.reference_tsc();
     for (auto& vcpu : vcpus_)
-        vcpu->reset(kind);
+        vcpu->reset(kind, tsc_offset);
     board_.apic_window.update();
     if (direct_boot_)
         direct_boot_->load(board_, *vcpus_.front());

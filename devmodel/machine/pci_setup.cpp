@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/pci_setup.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace escalus {
@@ -8,6 +9,11 @@ namespace escalus {
 namespace {
 
 constexpr std::array<std::uint8_t, 4> isa_interrupts{10, 10, 11, 11};
+
+/// Where the PIIX3's links lead with what firmware, or set_up_chipset(), writes there.
+unsigned interrupt_of(unsigned device, unsigned pin) {
+    return isa_interrupts[(device - 1 + pin - 1) & 3];
+}
 
 struct Function {
     PciBus& pci;
@@ -57,11 +63,24 @@ void assign_function(const Function& f, std::uint64_t& io, std::uint64_t& memory
         f.write(reg, 4, port ? take(io, windows.io_end, size) : take(memory, windows.memory_end, size));
     }
     if (const auto pin = f.read(0x3d, 1); pin != 0)
-        f.write(0x3c, 1, isa_interrupts[(f.device - 1 + pin - 1) & 3]);
+        f.write(0x3c, 1, interrupt_of(f.device, pin));
     f.write(PciFunction::reg_command, 2, command_decode);
 }
 
 } // namespace
+
+std::vector<PciInterrupt> pci_interrupts(PciBus& pci) {
+    std::vector<PciInterrupt> found;
+    for (unsigned device = 0; device < 32; ++device)
+        for (unsigned number = 0; number < 8; ++number) {
+            const Function f{pci, device, number};
+            const auto pin = f.exists() ? f.read(0x3d, 1) : 0;
+            const auto known = [&](const PciInterrupt& i) { return i.device == device && i.pin == pin; };
+            if (pin != 0 && std::ranges::none_of(found, known))
+                found.push_back({device, pin, interrupt_of(device, pin)});
+        }
+    return found;
+}
 
 void assign_pci_resources(PciBus& pci, const PciWindows& windows) {
     std::uint64_t io = windows.io_base, memory = windows.memory_base;

@@ -5,8 +5,10 @@
 #pragma once
 
 #include "devmodel/machine/pci.hpp"
+#include "firmware/mp_table.hpp"
 
 #include <cstdint>
+#include <vector>
 
 namespace escalus {
 
@@ -14,6 +16,9 @@ struct PciWindows {
     std::uint32_t io_base = 0xc000, io_end = 0x10000;
     std::uint32_t memory_base = 0xe0000000, memory_end = 0xfec00000;
 };
+
+/// Which pins the functions on bus 0 use, and where they arrive.
+[[nodiscard]] std::vector<PciInterrupt> pci_interrupts(PciBus& pci);
 
 /// Every function of bus 0. PCI interrupts A to D go to ISA interrupts 10, 10, 11 and 11.
 void assign_pci_resources(PciBus& pci, const PciWindows& windows);

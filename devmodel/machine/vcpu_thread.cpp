@@ -35,10 +35,10 @@ VcpuThread::~VcpuThread() {
 
 // --- lifecycle
 
-void VcpuThread::reset(ResetKind kind) {
+void VcpuThread::reset(ResetKind kind, std::uint64_t tsc_offset) {
     need_state(abi::group_all);
     reset_registers(page(), CpuReset::Reset, cpuid_signature_);
-    set_tsc_offset(0 - around_.clock.reference_tsc());
+    set_tsc_offset(tsc_offset);
     apic_.reset(kind);
     msrs_.reset();
     halted_ = init_pending_ = nmi_pending_ = false;

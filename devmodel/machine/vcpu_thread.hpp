@@ -56,8 +56,8 @@ class VcpuThread final : public CpuSignals, public TscClock {
     VcpuThread& operator=(const VcpuThread&) = delete;
 
     // All of these with the device lock held, but for join().
-    /// Power-on or reset. Held only.
-    void reset(ResetKind kind);
+    /// Power-on or reset. Held only. `tsc_offset`: the guest's TSC less the host's, the same for all vCPUs.
+    void reset(ResetKind kind, std::uint64_t tsc_offset);
     /// Starts the thread, which stays held.
     void start();
     void let_go();

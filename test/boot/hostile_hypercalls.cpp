@@ -31,15 +31,29 @@ void on_signal(int) {
     siglongjmp(no_monitor, 1);
 }
 
+bool uses_vmcall() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    __cpuid(abi::leaf_version, a, b, c, d);
+    return c == static_cast<unsigned>(abi::Backend::Vmx);
+}
+
 Registers call(const Registers& in) {
     Registers out = in;
     register std::uint64_t r8 asm("r8") = in.r8;
     register std::uint64_t r9 asm("r9") = in.r9;
-    asm volatile("vmmcall"
-                 : "+a"(out.rax), "+D"(out.rdi), "+S"(out.rsi), "+d"(out.rdx), "+c"(out.rcx), "+r"(r8),
-                   "+r"(r9)
-                 :
-                 : "memory");
+    static const bool intel = uses_vmcall();
+    if (intel)
+        asm volatile("vmcall"
+                     : "+a"(out.rax), "+D"(out.rdi), "+S"(out.rsi), "+d"(out.rdx), "+c"(out.rcx), "+r"(r8),
+                       "+r"(r9)
+                     :
+                     : "memory");
+    else
+        asm volatile("vmmcall"
+                     : "+a"(out.rax), "+D"(out.rdi), "+S"(out.rsi), "+d"(out.rdx), "+c"(out.rcx), "+r"(r8),
+                       "+r"(r9)
+                     :
+                     : "memory");
     out.r8 = r8;
     out.r9 = r9;
     return out;

@@ -14,7 +14,7 @@ def _machine_options(parser):
                         help="emulator: svm (QEMU emulates AMD-V), kvm (nested KVM), vmx or bochs-svm (Bochs emulates "
                              "VT-x or AMD-V; slow); default: kvm where it nests")
     parser.add_argument("--cpus", type=int, default=1, metavar="N", help="CPUs of the emulated machine (default 1)")
-    parser.add_argument("--kernel", choices=("cloud", "generic"), 
+    parser.add_argument("--kernel", choices=("cloud", "generic"),
                         help="which Debian kernel the control OS is (default cloud; generic in Bochs)")
     parser.add_argument("--memory", type=int, metavar="MIB", help="the guest's memory (default 1024)")
 

@@ -176,6 +176,21 @@ while :; do
 done
 echo power button seen
 """,
+    # Every processor computes the same sum, alone on itself, all at once.
+    "processors": """echo "processors: $(nproc) of $(grep -c ^processor /proc/cpuinfo)"
+packages=$(cat /sys/devices/system/cpu/cpu*/topology/physical_package_id | sort -u | wc -l)
+cores=$(cat /sys/devices/system/cpu/cpu*/topology/core_id | sort -u | wc -l)
+echo "packages: $packages, cores: $cores"
+for cpu in $(seq 0 $(($(nproc) - 1))); do
+  taskset $(printf %x $((1 << cpu))) sh -c 'head -c 3000000 /dev/zero | sha256sum >/tmp/sum'$cpu &
+done
+wait
+for sum in /tmp/sum*; do read -r value _ <$sum; echo "loaded: $value"; done
+grep -E 'LOC|RES|CAL' /proc/interrupts
+dmesg | grep -E 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boot_cpu failed'
+echo "trouble: $(dmesg | grep -cE 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boot_cpu failed')"
+echo processors: done
+""",
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
     "write-disk": """while [ ! -b /dev/sda ]; do sleep 0.2; done

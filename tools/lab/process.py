@@ -51,7 +51,7 @@ class EmulatorProcess:
     def stop(self):
         if not self.alive:
             return
-        # `bochs` is a script: the emulator itself is another process of the session.
+        # The whole session: an emulator may have started helpers.
         for number, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, None)):
             os.killpg(self.process.pid, number)
             try:

@@ -11,7 +11,7 @@
 namespace escalus::abi {
 
 /// Raised with every change that an older peer would not understand.
-inline constexpr std::uint32_t version = 2;
+inline constexpr std::uint32_t version = 3;
 
 // --- Discovery
 // ------------------------------------------------------------------------------------------------ CPUID
@@ -118,26 +118,27 @@ struct Extent {
     std::uint64_t bytes;
 };
 
-/// One entry of the VM's CPUID table, which is sorted by function, then index. Both are matched exactly;
-/// where no entry matches, all registers read 0. The monitor fills in what depends on the vCPU's state:
-/// OSXSAVE, OSPKE, leaf 0xd sizes.
+/// One entry of the VM's CPUID table, which is sorted by function, then index, then vCPU. All are matched
+/// exactly; where no entry matches, all registers read 0. The monitor fills in what depends on the vCPU's
+/// state: OSXSAVE, OSPKE, leaf 0xd sizes.
 struct CpuidEntry {
     std::uint32_t function, index;
     std::uint32_t any_index; ///< 1: matches every index (ECX is ignored)
     std::uint32_t eax, ebx, ecx, edx;
     std::uint32_t vcpu; ///< 0xffffffff, or the one vCPU that this entry is for (APIC IDs)
 };
-inline constexpr unsigned cpuid_entries_max = (page_size - 16) / sizeof(CpuidEntry);
+inline constexpr std::uint64_t cpuid_pages = 2; // leaves with APIC IDs have an entry for each vCPU
+inline constexpr unsigned cpuid_entries_max = (cpuid_pages * page_size - 16) / sizeof(CpuidEntry);
 
 struct CpuidPage {
     std::uint32_t count; ///< read anew at each guest CPUID; values above cpuid_entries_max count as that
     std::uint32_t reserved[3];
     CpuidEntry entries[cpuid_entries_max];
 };
-static_assert(sizeof(CpuidPage) <= page_size);
+static_assert(sizeof(CpuidPage) <= cpuid_pages * page_size);
 
-/// First page of a VM's shared area. Page n of the area: 0 VmPage, 1 CpuidPage, 2 DirtyPage (bitmap), then
-/// two pages for each vCPU: VcpuPage, StatPage.
+/// First page of a VM's shared area. Page n of the area: 0 VmPage, 1 and 2 CpuidPage, 3 DirtyPage (bitmap),
+/// then two pages for each vCPU: VcpuPage, StatPage.
 struct VmPage {
     std::uint64_t handle;
     Key key;
@@ -146,7 +147,8 @@ struct VmPage {
     std::uint32_t extents;
     Extent extent[extents_max]; ///< the VM's memory
 };
-inline constexpr std::uint64_t vm_area_cpuid = 1, vm_area_dirty = 2, vm_area_vcpus = 3;
+inline constexpr std::uint64_t vm_area_cpuid = 1, vm_area_dirty = vm_area_cpuid + cpuid_pages,
+                               vm_area_vcpus = vm_area_dirty + 1;
 constexpr std::uint64_t vm_area_bytes(std::uint64_t vcpus) {
     return (vm_area_vcpus + 2 * vcpus) * page_size;
 }

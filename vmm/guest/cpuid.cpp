@@ -7,8 +7,14 @@ namespace {
 
 constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4, every_vcpu = 0xffffffff;
 
-[[gnu::hot]] bool precedes(const abi::CpuidEntry& entry, std::uint32_t function, std::uint32_t index) {
-    return entry.function != function ? entry.function < function : !entry.any_index && entry.index < index;
+/// Whether the entry stands before where one for this function, index and vCPU would.
+[[gnu::hot]] bool precedes(const abi::CpuidEntry& entry, std::uint32_t function, std::uint32_t index,
+                           unsigned vcpu) {
+    if (entry.function != function)
+        return entry.function < function;
+    if (!entry.any_index && entry.index != index)
+        return entry.index < index;
+    return entry.vcpu < vcpu; // what is for every vCPU stands last
 }
 
 // The page belongs to the device model, which may change it at any moment: each field is used as it is read,
@@ -20,7 +26,7 @@ constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4, every_vcpu = 0xffff
     std::uint32_t low = 0, high = count;
     while (low < high) {
         const auto middle = (low + high) / 2;
-        if (precedes(page.entries[middle], function, index))
+        if (precedes(page.entries[middle], function, index, vcpu))
             low = middle + 1;
         else
             high = middle;

@@ -87,7 +87,10 @@ class FakeMonitor {
     };
     abi::Status create_status = abi::Status::Ok;
     std::vector<abi::Extent> extents{{pool, 4ull << 20}, {pool + (8ull << 20), 8ull << 20}};
-    std::atomic<unsigned> in_guest_mode = 0;
+    std::atomic<unsigned> in_guest_mode = 0, refusals = 0;
+    /// A change of the memory map is being made; and what happens meanwhile.
+    std::atomic<bool> changing = false;
+    std::function<void()> during_change;
     std::uint64_t unscrubbed = 3; ///< calls of VmScrub that are needed
 
   private:
@@ -108,6 +111,11 @@ class FakeMonitor {
             if (key != vm_key || a.rdi != handle)
                 return {abi::Status::BadKey};
             ++in_guest_mode;
+            if (changing) { // as the monitor's gate
+                --in_guest_mode;
+                ++refusals;
+                return {abi::Status::Busy};
+            }
             guest(vcpu_page(static_cast<unsigned>(a.rcx)));
             --in_guest_mode;
             return {};
@@ -135,10 +143,16 @@ class FakeMonitor {
                 return {abi::Status::BadKey};
             if (call == abi::Call::VmMap && unscrubbed != 0)
                 return {abi::Status::NotReady};
-            if (in_guest_mode != 0)
+            changing = true;
+            if (in_guest_mode != 0) {
+                changing = false;
                 return {abi::Status::Busy};
+            }
+            if (during_change)
+                during_change();
             if (call == abi::Call::VmDirty)
                 std::ranges::fill(physical(vm_area + abi::vm_area_dirty * page_size, page_size), 0xa5);
+            changing = false;
             return {};
         default:
             return {key == vm_key ? abi::Status::Ok : abi::Status::BadKey};

@@ -89,6 +89,34 @@ TEST_CASE_METHOD(Fixture, "a change of the map takes running vCPUs out of guest 
     CHECK(runs > 0);
 }
 
+TEST_CASE_METHOD(Fixture, "a vCPU that comes in the middle of a change waits for its end") {
+    auto& ram = vm->allocate("ram", 2 * mib);
+    std::atomic<bool> stop = false;
+    std::atomic<unsigned> runs = 0;
+    std::thread runner{[&] {
+        while (!stop) {
+            vm->vcpu(1).run(); // throws, and so ends the test, when the refusal comes through
+            ++runs;
+        }
+    }};
+    // A change that found the vCPU outside lasts until it comes; one behind the closed gate would wait for
+    // ever.
+    monitor.during_change = [&] {
+        const auto before = monitor.refusals.load();
+        for (unsigned i = 0; i < 1000 && monitor.refusals == before; ++i)
+            std::this_thread::yield();
+    };
+    for (unsigned i = 0; i < 5000 && monitor.refusals < 10; ++i) {
+        const auto before = runs.load();
+        vm->map(GuestPhys{0}, ram, 0, 2 * mib, Access::RWX);
+        while (runs == before)
+            std::this_thread::yield();
+    }
+    stop = true;
+    runner.join();
+    CHECK(monitor.refusals >= 10);
+}
+
 TEST_CASE_METHOD(Fixture, "a request made between two runs ends the next one at once") {
     monitor.guest = [&](abi::VcpuPage& page) {
         page.exit_reason = static_cast<std::uint32_t>(page.exit_now != 0 ? abi::ExitReason::Interrupted

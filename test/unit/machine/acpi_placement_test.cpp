@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/acpi_placement.hpp"
 #include "firmware/acpi_tables.hpp"
+#include "firmware/mp_table.hpp"
 
 #include <cstring>
 #include <numeric>
@@ -60,6 +61,30 @@ TEST_CASE("the machine's own tables are linked and sum up to zero") {
         madt |= std::memcmp(table.data(), "APIC", 4) == 0;
     }
     CHECK(madt);
+}
+
+TEST_CASE("the MP table's pointer is found in the F segment, and leads to the table") {
+    const auto acpi = build_acpi({.vcpus = 32});
+    const auto mp = build_mp_table({.vcpus = 32});
+    auto script = acpi.loader;
+    script.insert(script.end(), mp.loader.begin(), mp.loader.end());
+    const auto placed = place_acpi(
+        script,
+        [&](std::string_view name) -> std::span<const std::uint8_t> {
+            return name == "etc/acpi/rsdp" ? acpi.rsdp : name == "etc/mptable" ? mp.table : acpi.tables;
+        },
+        0xe0000, 0x100000);
+    const std::span memory{placed.bytes};
+    std::uint64_t found = 0;
+    for (std::uint64_t at = 0xf0000; at + 16 <= placed.base + memory.size() && found == 0; at += 16) {
+        const auto pointer = memory.subspan(at - placed.base, 16);
+        if (std::memcmp(pointer.data(), "_MP_", 4) == 0 && sum(pointer) == 0)
+            found = at;
+    }
+    REQUIRE(found != 0);
+    const auto table = memory.subspan(u32(memory, found - placed.base + 4) - placed.base);
+    CHECK(std::memcmp(table.data(), "PCMP", 4) == 0);
+    CHECK(sum(table.first(u32(table, 4) & 0xffff)) == 0);
 }
 
 TEST_CASE("a broken script is refused") {

@@ -24,6 +24,7 @@ Registers everything(bool intel, std::uint32_t leaf, std::uint32_t index) {
     case 1:
         return {0x800f12, 0x05100800, all, all};
     case 4:
+    case 0x8000001d:
         return index < 3 ? Registers{0xfc004101 | (index + 1) << 5, 7, 8, 9} : Registers{};
     case 7:
         return index == 0 ? Registers{2, all, all, all} : Registers{all, all, all, all};
@@ -47,7 +48,7 @@ Registers everything(bool intel, std::uint32_t leaf, std::uint32_t index) {
             return {};
         }
     case 0x80000000:
-        return {0x80000021, 0, 0, 0};
+        return {intel ? 0x80000008 : 0x80000021, 0, 0, 0};
     case 0x80000008:
         return {0x3930, all, 0x7007, all};
     default:
@@ -96,11 +97,12 @@ TEST_CASE("what is not virtualized is hidden, and the machine's own is offered")
     CHECK(cpuid_lookup(t, 5) == Registers{});
     CHECK(cpuid_lookup(t, 0xa) == Registers{});
     const auto extended = cpuid_lookup(t, 0x80000001);
-    CHECK_FALSE(has(extended[ecx], 2));  // SVM
-    CHECK_FALSE(has(extended[ecx], 22)); // TOPOEXT
+    CHECK_FALSE(has(extended[ecx], 2)); // SVM
+    CHECK(has(extended[ecx], 22));      // TOPOEXT
     CHECK(has(extended[edx], 20));
     CHECK(has(extended[edx], 29));
-    CHECK(cpuid_lookup(t, 0x80000000)[eax] == 0x80000008);
+    CHECK(cpuid_lookup(t, 0x80000000)[eax] == 0x8000001e);
+    CHECK(cpuid_lookup(table(1, true), 0x80000000)[eax] == 0x80000008);
     CHECK(cpuid_lookup(t, 0x8000000a) == Registers{});
     CHECK(cpuid_lookup(t, 0x80000008)[eax] == 0x302e); // 46 bits fit the monitor's limit
 }
@@ -132,10 +134,43 @@ TEST_CASE("the topology agrees with the number of processors in every leaf") {
     CHECK(has(cpuid_lookup(t, 0x80000001)[ecx], 1));
     CHECK((cpuid_lookup(t, 0x80000008)[ecx] & 0xff) == 2);
     CHECK(cpuid_lookup(t, 0x80000008)[ecx] >> 12 == 2);
+    for (unsigned vcpu = 0; vcpu < 3; ++vcpu)
+        CHECK(cpuid_lookup(t, 0x8000001e, 0, vcpu) == Registers{vcpu, vcpu, 0, 0});
+    CHECK((cpuid_lookup(t, 0x8000001d, 0)[eax] >> 14 & 0xfff) == 0); // L1 and L2 are a core's own
+    CHECK((cpuid_lookup(t, 0x8000001d, 1)[eax] >> 14 & 0xfff) == 0);
+    CHECK((cpuid_lookup(t, 0x8000001d, 2)[eax] >> 14 & 0xfff) == 2); // L3 is everybody's
+    CHECK(cpuid_lookup(t, 0x8000001d, 2)[eax] >> 26 == 0);
+    CHECK(cpuid_lookup(t, 0x8000001d, 3) == Registers{});
+    CHECK(cpuid_lookup(t, 4) == Registers{});
     const auto intel = table(3, true);
     CHECK(cpuid_lookup(intel, 4, 0)[eax] >> 26 == 2);
     CHECK((cpuid_lookup(intel, 4, 2)[eax] >> 14 & 0xfff) == 2);
     CHECK((cpuid_lookup(intel, 4, 1)[eax] >> 14 & 0xfff) == 0);
+    CHECK(cpuid_lookup(intel, 0x8000001e, 0, 1) == Registers{});
+    CHECK_FALSE(has(cpuid_lookup(intel, 0x80000001)[ecx], 1)); // CmpLegacy is AMD's
+}
+
+TEST_CASE("AMD's extended topology is offered where the host has it, and there is an APIC") {
+    const auto without = [](bool apic) {
+        return build_cpuid({.host =
+                                [=](std::uint32_t l, std::uint32_t i) {
+                                    auto r = everything(false, l, i);
+                                    if (l == 0x80000001 && apic)
+                                        r[ecx] &= ~(1u << 22);
+                                    return r;
+                                },
+                            .vcpus = apic ? 2u : 1u,
+                            .apic = apic,
+                            .x2apic = apic,
+                            .tsc_deadline = apic,
+                            .overrides = {}});
+    };
+    for (const bool apic : {true, false}) {
+        const auto t = without(apic);
+        CHECK_FALSE(has(cpuid_lookup(t, 0x80000001)[ecx], 22));
+        CHECK(cpuid_lookup(t, 0x80000000)[eax] == 0x80000008);
+        CHECK(cpuid_lookup(t, 0x8000001e) == Registers{});
+    }
 }
 
 TEST_CASE("the largest machine's table fits the monitor's page") {

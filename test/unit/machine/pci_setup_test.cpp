@@ -53,6 +53,21 @@ TEST_CASE("every BAR gets a place of its own, aligned and decoded") {
     CHECK((c.config(PciFunction::reg_command, 2) & 3) == 3);
 }
 
+TEST_CASE("each interrupt pin is listed once, with where it arrives") {
+    Bus ports{"port", 0x10000}, memory{"memory", 1ull << 32};
+    PciBus pci;
+    Card a{{ports, memory}, 1, true}, b{{ports, memory}, 1, false}, c{{ports, memory}, 2, false},
+        d{{ports, memory}, 0, false};
+    pci.plug(3, 0, a);
+    pci.plug(3, 1, b);
+    pci.plug(3, 3, c);
+    pci.plug(5, 0, d);
+    const auto found = pci_interrupts(pci);
+    REQUIRE(found.size() == 2);
+    CHECK((found[0].device == 3 && found[0].pin == 1 && found[0].input == 11));
+    CHECK((found[1].device == 3 && found[1].pin == 2 && found[1].input == 11));
+}
+
 TEST_CASE("what does not fit is left out") {
     Bus ports{"port", 0x10000}, memory{"memory", 1ull << 32};
     PciBus pci;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // An engine whose guests are scripts: each run() of a vCPU executes the next step, which looks at the page
-// and says how the "guest" exits. When the steps are used up, the guest computes until it is kicked.
+// and says how the "guest" exits. When the steps are used up, the guest computes until it is kicked; or it
+// goes on with a program, a step that is executed again and again.
 #pragma once
 
 #include "devmodel/engine/engine.hpp"
@@ -28,14 +29,18 @@ class ScriptedVcpu final : public EngineVcpu {
             std::unique_lock lock{mutex_};
             ++runs_;
             changed_.notify_all();
-            if (steps_.empty())
+            if (steps_.empty() && !program_)
                 changed_.wait(lock, [&] { return kicked_ || !steps_.empty(); });
             if (kicked_) {
                 kicked_ = false;
                 return abi::ExitReason::Interrupted;
             }
-            step = std::move(steps_.front());
-            steps_.pop_front();
+            if (steps_.empty()) {
+                step = program_;
+            } else {
+                step = std::move(steps_.front());
+                steps_.pop_front();
+            }
         }
         page_.valid = abi::group_all;
         const auto reason = step(page_);
@@ -58,6 +63,8 @@ class ScriptedVcpu final : public EngineVcpu {
         steps_.push_back(std::move(step));
         changed_.notify_all();
     }
+    /// What it executes when no steps are left. Before the machine starts.
+    void for_ever(Step program) { program_ = std::move(program); }
     /// Waits until that many steps were executed.
     void wait_for_steps(unsigned count) {
         std::unique_lock lock{mutex_};
@@ -74,6 +81,7 @@ class ScriptedVcpu final : public EngineVcpu {
     std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<Step> steps_;
+    Step program_;
     bool kicked_ = false;
     unsigned done_ = 0, runs_ = 0;
 };

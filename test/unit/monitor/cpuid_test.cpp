@@ -23,7 +23,11 @@ TEST_CASE("the guest's CPUID table") {
     page.entries[4] = {4, 2, 0, 42, 0, 0, 0, every};
     page.entries[5] = {7, 0, 0, 7, 0, 1u << 4, 0, every};
     page.entries[6] = {0x80000000, 0, 1, 8, 0, 0, 0, every};
-    page.count = 7;
+    // A vCPU's own entries stand before the one for every other.
+    page.entries[7] = {0x8000001e, 0, 1, 101, 0, 0, 0, 1};
+    page.entries[8] = {0x8000001e, 0, 1, 103, 0, 0, 0, 3};
+    page.entries[9] = {0x8000001e, 0, 1, 99, 0, 0, 0, every};
+    page.count = 10;
     Vcpu vcpu;
     vcpu.vm = vm.get();
     const auto eax = [&](std::uint32_t function, std::uint32_t index = 0) {
@@ -39,6 +43,13 @@ TEST_CASE("the guest's CPUID table") {
     CHECK(eax(1) == 1);
     vcpu.index = 1;
     CHECK(eax(1) == 2); // its own entry
+    CHECK(eax(0x8000001e, 5) == 101);
+    CHECK(eax(4, 2) == 42);
+    vcpu.index = 2;
+    CHECK(eax(0x8000001e) == 99);
+    CHECK(eax(1) == 0); // none for it
+    vcpu.index = 3;
+    CHECK(eax(0x8000001e) == 103);
     vcpu.index = 0;
     // OSXSAVE and OSPKE follow CR4.
     CHECK(guest_cpuid(vcpu, 1, 0, 0).ecx == 0);
