@@ -2,6 +2,7 @@
 """The nested-virtualization suite (test/nested) on every emulator that is here, and its ISO."""
 import contextlib
 import re
+import shutil
 import socket
 import threading
 import time
@@ -120,6 +121,21 @@ def nested_iso(context):
         console.type("x\r")
         status = run.wait_end()
     require(status == PASSED, f"exit status {status}")
+
+
+@boot_test("nested-iso-uefi", "escalus-nested.iso on UEFI: its menu on the serial port, a group, exit", own_machine=True)
+def nested_iso_uefi(context):
+    variables = context.artefacts / "OVMF_VARS.fd"
+    shutil.copy("/usr/share/OVMF/OVMF_VARS_4M.fd", variables)
+    machine = nested.Qemu(firmware=("/usr/share/OVMF/OVMF_CODE_4M.fd", variables))
+    with nested.Run(machine, context.artefacts, image=nested.iso(), timeout=180) as run:
+        console = Console(run)
+        console.expect(r"run all .*\n> ")  # GRUB starts its first entry by itself
+        console.type("svm-tlb\r")
+        console.expect(r"# \d+ passed, 0 failed")
+        console.expect(r"> ")
+        console.type("x\r")
+        require(run.wait_end() == PASSED, "the exit status")
 
 
 @boot_test("nested-iso-bochs", "escalus-nested.iso on Bochs: runs by itself, powers off by ACPI", own_machine=True)

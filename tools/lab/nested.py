@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import build, media, paths
+from . import build, emulator, media, paths
 from .ui import LabError, say
 
 SOURCES = paths.ROOT / "test" / "nested"
@@ -53,13 +53,14 @@ class Qemu:
     """QEMU with its own emulation of the CPU, or with KVM. Multiboot kernels are started directly."""
     cpu: str = "EPYC,+svm,+npt"
     accelerator: str = "tcg"
+    firmware: tuple = ()  # UEFI: its code and the file of its variables
 
     def platform(self):
         version = _version(["qemu-system-x86_64", "--version"], r"version (\d+\.\d+)")
         return version and f"qemu-{self.accelerator}-{version}"
 
     def command(self, folder, words, image, memory):
-        start = ["-cdrom", str(image)] if image else ["-kernel", str(program()), "-append", words]
+        start = emulator.cd(image, self.firmware) if image else ["-kernel", str(program()), "-append", words]
         return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", "pc", "-accel", self.accelerator,
                 "-cpu", self.cpu, "-m", str(memory), "-display", "none", "-vga", "std", "-no-reboot",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
@@ -99,13 +100,13 @@ class Bochs:
 class Run:
     """A running suite. Use as a context manager."""
 
-    def __init__(self, emulator, folder, words="run=all", image=None, memory=MEMORY, timeout=300):
+    def __init__(self, machine, folder, words="run=all", image=None, memory=MEMORY, timeout=300):
         self.folder = paths.ensure(Path(folder))
         self.serial = self.folder / "serial.log"
         self.serial.unlink(missing_ok=True)
         self.deadline = time.monotonic() + timeout
         # `timeout` ends the emulator even if this process cannot.
-        command = ["timeout", "-k", "5", str(timeout), *emulator.command(self.folder, words, image, memory)]
+        command = ["timeout", "-k", "5", str(timeout), *machine.command(self.folder, words, image, memory)]
         (self.folder / "command").write_text(" \\\n  ".join(command) + "\n")
         with open(self.folder / "emulator.log", "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -293,6 +293,24 @@ CHECK(group, "alignment-loop-is-left", "APM 2, 15.12.17, 15.7.2; CVE-2015-5307")
     }
 }
 
+// A data breakpoint on the stack that the #DB handler's frame is written to: the same without end.
+CHECK(group, "debug-loop-is-left", "APM 2, 15.12.2, 13.1.2; CVE-2015-8104") {
+    Guest guest(protection);
+    constexpr std::uint64_t frame_bytes = 40, any_slot = 16;
+    guest.save.rsp &= ~15ull;
+    guest.save.dr7 = 0x400 | 1 << 1 | 9ull << 16; // G0, write, 8 bytes
+    guest.control.exceptions = 1 << 1;
+    for (unsigned i = 0; i < 3; ++i) {
+        vmm::write_dr0(guest.save.rsp - frame_bytes + any_slot);
+        const auto rsp = guest.save.rsp;
+        guest.control.inject = injected(event_exception, 1);
+        REQUIRE_EQ(guest.run(), ExitCode::ExceptionDb);
+        // The frame is written, the handler has not begun.
+        EXPECT_EQ(guest.save.rip, reinterpret_cast<std::uint64_t>(guest_handlers64) + handler_bytes);
+        guest.save.rsp = rsp;
+    }
+}
+
 } // namespace
 
 } // namespace escalus::nested::svm

@@ -121,11 +121,12 @@ FAMILY(group, "table-", tables, "APM 2, 15.5.1") {
 }
 
 CHECK(group, "base-is-canonicalized", "APM 2, 15.5.1: VMRUN sign-extends the bases that it loads") {
+    const bool has_la57 = vmm::cpuid(0).eax >= 7 && (vmm::cpuid(7).ecx & 1 << 16) != 0;
+    const std::uint64_t sign = 1ull << (has_la57 ? 56 : 47);
     Guest guest([] { asm volatile("vmmcall"); });
-    guest.save.fs.base = 0x0000'8000'0000'0000; // loaded by VMLOAD
-    guest.save.gdtr.base = 0x0000'8000'0000'1000;
+    guest.save.gdtr.base = sign | 0x1000;
     REQUIRE_EQ(guest.run(), ExitCode::Vmmcall);
-    EXPECT_EQ(guest.save.gdtr.base, 0xffff'8000'0000'1000);
+    EXPECT_EQ(guest.save.gdtr.base, (0 - sign) | 0x1000);
 }
 
 // Control registers.
