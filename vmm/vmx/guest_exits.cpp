@@ -268,6 +268,11 @@ Action invalid_state(const Exit& exit) {
     return exit.fail(abi::ExitReason::EntryFailed, find_violation_in_current());
 }
 
+// Section 25.4.2: the CPU leaves all of it to the monitor.
+Action task_switch(const Exit& exit) {
+    return exit.fail(abi::ExitReason::Unhandled, "a hardware task switch, which is not emulated on VT-x");
+}
+
 Action unexpected(const Exit& exit) {
     return exit.fail(abi::ExitReason::Unhandled, "an exit that was not asked for");
 }
@@ -286,6 +291,7 @@ struct HandlerTable {
         at(ExitReason::Init) = init;
         at(ExitReason::InterruptWindow) = interrupt_window;
         at(ExitReason::NmiWindow) = nmi_window;
+        at(ExitReason::TaskSwitch) = task_switch;
         at(ExitReason::Cpuid) = cpuid_instruction;
         at(ExitReason::Hlt) = halt;
         at(ExitReason::Invd) = cache_control;

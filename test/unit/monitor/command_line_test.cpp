@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "vmm/boot/command_line.hpp"
+#include "vmm/cpu/hardware_options.hpp"
 
 #include <string>
 #include <vector>
@@ -51,4 +52,17 @@ TEST_CASE("wrong values are told and leave the default") {
     CHECK(complaints.size() == 1);
     CHECK(parse("x=1 loglevel=loud quiet").log_level == LogLevel::Info);
     CHECK(complaints == std::vector<std::string>{"x=1", "loglevel=loud", "quiet"});
+}
+
+TEST_CASE("parts of the hardware are switched off by name, and a wrong value leaves them on") {
+    const auto off = [](const char* line) {
+        return parse_options(line, [](const char*, unsigned, const char*) {}).hardware_off;
+    };
+    const auto bit = [](HardwareOption option) { return 1u << static_cast<unsigned>(option); };
+    CHECK(off("pool=50%") == 0);
+    CHECK(off("vpid=off") == bit(HardwareOption::Vpid));
+    CHECK(off("vpid=off ept-ad=off") == (bit(HardwareOption::Vpid) | bit(HardwareOption::EptDirty)));
+    CHECK(off("vpid=off vpid=on") == 0);
+    CHECK(off("vpid=never") == 0);
+    CHECK(off("true-controls=off") == bit(HardwareOption::TrueControls));
 }
