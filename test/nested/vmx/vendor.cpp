@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::uint64_t feature_locked = 1, feature_vmxon_outside_smx = 4;
 
-constinit std::uint64_t vmxon_region = 0;
+constinit std::uint64_t region_of_vmxon = 0;
 constinit std::uint64_t saved_cr0 = 0, saved_cr3 = 0, saved_cr4 = 0;
 
 /// MSRs that a guest may leave changed; STAR to SFMASK are in no VMCS.
@@ -50,10 +50,10 @@ const char* start() {
     vmm::write_cr4((vmm::read_cr4() | vmm::cr4::vmxe | has.cr4_fixed0) & has.cr4_fixed1);
     auto* region = static_cast<std::uint32_t*>(permanent_pages(1));
     *region = static_cast<std::uint32_t>(has.basic) & 0x7fffffff; // revision identifier
-    vmxon_region = reinterpret_cast<std::uint64_t>(region);
+    region_of_vmxon = reinterpret_cast<std::uint64_t>(region);
     bool failed = false;
     const unsigned fault = fault_of([&] {
-        asm volatile("vmxon %1" : "=@ccbe"(failed) : "m"(vmxon_region) : "memory");
+        asm volatile("vmxon %1" : "=@ccbe"(failed) : "m"(region_of_vmxon) : "memory");
     });
     if (fault != no_fault || failed)
         return "VMXON fails although CPUID offers VMX";
@@ -67,6 +67,7 @@ const char* start() {
 }
 
 void reset() {
+    asm volatile("int $2"); // its IRET ends the blocking of NMIs that a check may have left
     for (const auto& saved : saved_msrs)
         vmm::write_msr(saved.number, saved.value);
     vmm::write_cr0(saved_cr0);
@@ -76,6 +77,10 @@ void reset() {
 }
 
 } // namespace
+
+std::uint64_t vmxon_region() {
+    return region_of_vmxon;
+}
 
 constinit const Vendor vendor{"VT-x", present, missing, start, reset};
 

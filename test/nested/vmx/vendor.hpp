@@ -6,6 +6,8 @@
 namespace escalus::nested::vmx {
 extern const Vendor vendor;
 
+/// What VMXON was given.
+[[nodiscard]] std::uint64_t vmxon_region();
 /// The memory that guest.cpp needs, once.
 void start_guests();
 } // namespace escalus::nested::vmx
