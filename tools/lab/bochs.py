@@ -19,6 +19,8 @@ IPS = 100_000_000
 COMMAND_LINE = (f"tsc_early_khz={IPS // 1000} lpj={IPS // 500} no_timer_check tsc=reliable nokaslr mitigations=off "
                 "audit=0 cryptomgr.notests acpiphp.disable=1")
 GUEST_WORDS = f"tsc_early_khz={IPS // 1000} lpj={IPS // 500} mitigations=off"
+BIOS = "/usr/share/seabios/bios.bin"
+BIOS_OF_SEVERAL = "/usr/share/bochs/BIOS-bochs-latest"  # SeaBIOS finds one CPU only here
 FIRST_VNC_PORT = 5950  # Bochs shows its own screen on the first free port from 5900 to 5949
 SECTOR = 512
 CYLINDERS_MAX = 262143
@@ -63,7 +65,7 @@ def configuration(machine, iso):
         raise LabError(f"a machine of Bochs takes {len(CONNECTORS)} media, and this one has {len(machine.media)}")
     lines = [
         DISPLAY, "config_interface: textconfig",
-        "romimage: file=/usr/share/seabios/bios.bin, address=0xfffe0000",
+        f"romimage: file={BIOS if machine.cpus == 1 else BIOS_OF_SEVERAL}, address=0xfffe0000",
         "vgaromimage: file=/usr/share/seabios/vgabios-stdvga.bin",
         f"cpu: model={MODELS[machine.target]}, count={machine.cpus}, ips={IPS}, reset_on_triple_fault=1",
         f"memory: guest={machine.memory}, host={machine.memory}",
