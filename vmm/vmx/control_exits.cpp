@@ -236,6 +236,11 @@ void handle_control_exit(PerCpu& cpu) {
         asm volatile("wbinvd" ::: "memory");
         return skip_instruction();
     case ExitReason::Init:
+        // One that waited while the CPU waited for its start came before the start-up IPI, which it must not
+        // undo.
+        if (cpu.state() == StartState::Running && read(Field::GuestRip) == 0 && read(Field::GuestCr3) == 0 &&
+            (read(Field::GuestCr0) & cr0::pe) == 0)
+            return;
         return take_init(cpu);
     case ExitReason::Sipi:
         return take_start_up(cpu);
