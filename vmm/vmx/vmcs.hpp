@@ -29,6 +29,7 @@ enum class Field : std::uint32_t {
     ApicAccessPage = 0x2014,
     EptPointer = 0x201a,
     XssExitBitmap = 0x202c,
+    TscMultiplier = 0x2032,
     GuestPhysical = 0x2400,
     LinkPointer = 0x2800,
     GuestDebugControl = 0x2802,

@@ -96,6 +96,8 @@ class Checker {
             return "26.2.1.1: both x2APIC mode and APIC accesses are virtualized";
         if (second(secondary::virtual_interrupts) && !pin(pin::external_interrupts))
             return "26.2.1.1: virtual-interrupt delivery without external-interrupt exiting";
+        if (second(secondary::tsc_scaling) && s_.tsc_multiplier == 0)
+            return "26.2.1.1: TSC scaling by 0";
         if (second(secondary::vpid) && s_.vpid == 0)
             return "26.2.1.1: VPIDs are enabled and the VPID is 0";
         if (second(secondary::unrestricted) && !second(secondary::ept))

@@ -35,6 +35,7 @@ struct VmcsState {
     std::uint16_t vpid = 0;
     std::uint64_t io_bitmap_a = 0, io_bitmap_b = 0, msr_bitmap = 0, virtual_apic = 0, apic_access = 0,
                   ept_pointer = 0;
+    std::uint64_t tsc_multiplier = 0;
     std::uint64_t exit_store = 0, exit_load = 0, entry_load = 0;
     std::uint32_t virtual_tpr = 0; ///< bits 7:0 of the register in the virtual-APIC page
     // host

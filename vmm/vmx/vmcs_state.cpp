@@ -38,6 +38,8 @@ void get_controls(VmcsState& s) {
     get(s.msr_bitmap, Field::MsrBitmap);
     get(s.virtual_apic, Field::VirtualApicPage);
     get(s.ept_pointer, Field::EptPointer);
+    if ((s.primary & primary::secondary) != 0 && (s.secondary & secondary::tsc_scaling) != 0)
+        get(s.tsc_multiplier, Field::TscMultiplier);
     get(s.exit_store, Field::ExitMsrStore);
     get(s.exit_load, Field::ExitMsrLoad);
     get(s.entry_load, Field::EntryMsrLoad);

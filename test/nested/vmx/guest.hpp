@@ -34,8 +34,7 @@ namespace rflags = vmm::rflags;
 
 /// Fields that the monitor has no use for: SDM 3D, appendix B.
 namespace field {
-inline constexpr Field tsc_multiplier{0x2032}, vmfunc_controls{0x2018}, preemption_timer{0x482e},
-    cr3_target_0{0x6008};
+inline constexpr Field preemption_timer{0x482e}, cr3_target_0{0x6008};
 }
 
 /// Whether a control may be 1 on this CPU.

@@ -192,6 +192,12 @@ constexpr Mistake control_mistakes[] = {
      execution},
     {"vpid-0", Refusal::Controls, "26.2.1.1: VPIDs are enabled",
      [] { need_secondary_control(secondary::vpid); }, execution},
+    {"tsc-multiplier-0", Refusal::Controls, "26.2.1.1: TSC scaling",
+     [] {
+         need_secondary_control(secondary::tsc_scaling);
+         write(Field::TscMultiplier, 0);
+     },
+     execution},
     {"ept-pointer-type-1", Refusal::Controls, "26.2.1.1: the EPT pointer's memory type",
      [] {
          need_secondary_control(secondary::ept);

@@ -164,6 +164,7 @@ TEST_CASE("checks of the controls: 26.2.1", "[vmcs]") {
           }},
          {"26.2.1.1: the address of the MSR bitmap", [](VmcsState& s) { s.msr_bitmap = 1ull << 40; }},
          {"26.2.1.1: the address of the virtual-APIC page", [](VmcsState& s) { s.virtual_apic += 8; }},
+         {"26.2.1.1: TSC scaling by 0", [](VmcsState& s) { s.secondary |= secondary::tsc_scaling; }},
          {"26.2.1.1: the address of the APIC-access page",
           [](VmcsState& s) {
               s.secondary |= secondary::apic_accesses;
