@@ -258,7 +258,14 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         json::array exits;
         for (const Machine::ExitCount& exit : machine_.exit_statistics())
             exits.push_back(json::object{{"name", exit.name}, {"count", exit.count}});
+        json::array vcpus;
+        for (const Machine::VcpuCount& vcpu : machine_.vcpu_statistics())
+            vcpus.push_back(json::object{{"cpu_seconds", vcpu.cpu_seconds},
+                                         {"entries", vcpu.entries},
+                                         {"exits_to_device_model", vcpu.exits_to_device_model},
+                                         {"host_interrupts", vcpu.host_interrupts}});
         json::object reply = info();
+        reply["per_vcpu"] = std::move(vcpus);
         reply["exits"] = std::move(exits);
         return reply;
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/backends/host/cpu_group.hpp"
 #include "devmodel/cli/command.hpp"
 #include "devmodel/cli/commands.hpp"
 #include "devmodel/cli/device_model.hpp"
@@ -14,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <utility>
 
 #include <boost/json.hpp>
@@ -147,7 +149,10 @@ class Creation {
         directory.write("config.json", pretty(to_json(machine())), 0600);
         bool first = true;
         GuardianHooks hooks;
+        const auto group = cpu_group();
         hooks.child = [&](const ChildPipes& pipes) {
+            if (group)
+                group->enter();
             return run_device_model(machine(), directory.path(), pipes,
                                     {invocation_.flag("paused") && first, true});
         };
@@ -167,6 +172,19 @@ class Creation {
             fs::rename(directory.path() / "log", directory.path().string() + ".log", ignored);
         }
         return code;
+    }
+
+    /// Its share of the CPUs; none where none was asked for, or the control OS cannot give it.
+    std::unique_ptr<CpuGroup> cpu_group() {
+        const CpuShare share{machine().cpu_weight, machine().cpu_cap};
+        if (!share.asked_for())
+            return nullptr;
+        try {
+            return std::make_unique<CpuGroup>(machine().name, share);
+        } catch (const std::runtime_error& error) {
+            complain(fmt::format("{}; the guest runs without", error.what()));
+            return nullptr;
+        }
     }
 
     void announce(const json::object& event) const {

@@ -233,6 +233,15 @@ int run_stat(const Invocation& invocation) {
     }
     fmt::print("{}: {}, {:.1f} s of CPU time\n", text_of(reply, "name"), text_of(reply, "state"),
                reply.at("cpu_seconds").to_number<double>());
+    unsigned number = 0;
+    for (const json::value& vcpu : reply.at("per_vcpu").as_array()) {
+        const auto count = [&](std::string_view key) { return vcpu.at(key).to_number<std::uint64_t>(); };
+        fmt::print(
+            "  vCPU {:<2} {:>8.1f} s, {} entries, {} exits to the device model, {} by interrupts of the "
+            "control OS\n",
+            number++, vcpu.at("cpu_seconds").to_number<double>(), count("entries"),
+            count("exits_to_device_model"), count("host_interrupts"));
+    }
     struct Line {
         std::string name;
         std::uint64_t count;

@@ -3,6 +3,8 @@
 // builds it.
 #pragma once
 
+#include "devmodel/config/cpu_list.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -46,11 +48,20 @@ struct CpuidOverride {
     std::string bits;            ///< 32 characters of 0 1 x k s, most significant first
 };
 
+/// The CPUs of the control OS that a vCPU runs on.
+struct CpuPin {
+    std::string text; ///< as the domain file has it
+    CpuMask cpus;
+};
+
 struct MachineConfig {
     std::string name;
     std::string uuid;
     std::uint64_t memory_bytes = 0;
     unsigned vcpus = 1;
+    std::vector<CpuPin> pins;           ///< by vCPU; those beyond the end run anywhere
+    std::optional<unsigned> cpu_weight; ///< 1 to 65535, 256 is normal
+    unsigned cpu_cap = 0;               ///< per cent of one CPU; 0: no limit
     std::vector<DiskConfig> disks;
     std::string boot = "cda"; ///< letters c (disk), d (CD-ROM), a (floppy), n (network), in order
     std::string kernel, ramdisk, cmdline;

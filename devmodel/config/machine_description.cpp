@@ -45,6 +45,7 @@ class Builder {
         guest_type();
         identity(default_name);
         memory_and_cpus();
+        cpu_share();
         disks();
         boot();
         firmware();
@@ -159,6 +160,47 @@ class Builder {
                 diagnostics_->note(settings_.find("maxvcpus")->where,
                                    fmt::format("without CPU hotplug the guest keeps {} CPUs", vcpus));
         }
+    }
+
+    /// `cpus`, `cpu_weight` and `cap`, after `vcpus`.
+    void cpu_share() {
+        MachineConfig& machine = result_.machine;
+        if (const auto weight = settings_.integer("cpu_weight", 1, 65535, "from 1 to 65535"))
+            machine.cpu_weight = static_cast<unsigned>(*weight);
+        constexpr std::int64_t cap_max = 100 * static_cast<std::int64_t>(host_cpus_max);
+        if (const auto cap = settings_.integer("cap", 0, cap_max,
+                                               fmt::format("per cent of one CPU, from 0 to {}", cap_max)))
+            machine.cpu_cap = static_cast<unsigned>(*cap);
+        const Value* value = settings_.find("cpus");
+        if (value == nullptr)
+            return;
+        if (value->kind != Value::Kind::List) { // one for all
+            if (const auto pin = to_pin(*value))
+                machine.pins.assign(machine.vcpus, *pin);
+            return;
+        }
+        for (const Value& item : value->items)
+            if (const auto pin = to_pin(item); pin && machine.pins.size() < machine.vcpus)
+                machine.pins.push_back(*pin);
+        if (value->items.size() > machine.vcpus)
+            diagnostics_->warning(
+                value->where, fmt::format("cpus has {} entries for {} virtual CPUs: the last are not used",
+                                          value->items.size(), machine.vcpus));
+    }
+
+    std::optional<CpuPin> to_pin(const Value& value) {
+        constexpr auto help = "write CPUs like '0-3,^2', or 'all'";
+        if (value.kind != Value::Kind::String && value.kind != Value::Kind::Number) {
+            diagnostics_->error(value.where, "cpus must name CPUs", help);
+            return {};
+        }
+        const auto parsed = parse_cpu_list(value.text);
+        if (const auto* error = std::get_if<CpuListError>(&parsed)) {
+            diagnostics_->error(part_position(content_position(value), error->offset, error->length),
+                                fmt::format("cpus: {}", error->message), help);
+            return {};
+        }
+        return CpuPin{value.text, std::get<CpuMask>(parsed)};
     }
 
     std::optional<std::int64_t> memory_mib() {

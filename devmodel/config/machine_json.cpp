@@ -85,6 +85,16 @@ json::object to_json(const MachineConfig& machine) {
     result["type"] = "hvm";
     result["memory_bytes"] = machine.memory_bytes;
     result["vcpus"] = machine.vcpus;
+    if (!machine.pins.empty()) {
+        json::array pins;
+        for (const CpuPin& pin : machine.pins)
+            pins.emplace_back(pin.text);
+        result["cpus"] = std::move(pins);
+    }
+    if (machine.cpu_weight)
+        result["cpu_weight"] = *machine.cpu_weight;
+    if (machine.cpu_cap != 0)
+        result["cap"] = machine.cpu_cap;
     result["boot"] = machine.boot;
     result["disks"] = std::move(disks);
     result["kernel"] = or_null(machine.kernel);

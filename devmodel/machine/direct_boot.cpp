@@ -47,13 +47,15 @@ std::unique_ptr<DirectBoot> DirectBoot::open(const MachineConfig& config) {
         new DirectBoot{open_boot_image({config.kernel, config.ramdisk, config.modules, config.cmdline})}};
 }
 
-void DirectBoot::load(PcBoard& board, VcpuThread& processor) const {
+void DirectBoot::load(PcBoard& board, std::span<const std::unique_ptr<VcpuThread>> processors) const {
+    auto& processor = *processors.front();
     set_up_chipset(board.pci, acpi_pm_base);
     assign_pci_resources(board.pci, {});
     const std::array<std::uint8_t, 1> level_10_11{0x0c};
     board.ports.write(0x4d1, level_10_11);
     connect_pic_through_apic(processor.apic());
-    processor.msrs().set_default_memory_type_write_back();
+    for (const auto& each : processors) // systems compare them
+        each->msrs().set_default_memory_type_write_back();
     const BootTarget target{.memory = board.space,
                             .low_end = board.memory.low_end(),
                             .high_bytes = board.memory.high_bytes(),

@@ -8,6 +8,7 @@
 #include "devmodel/machine/boot_image.hpp"
 
 #include <memory>
+#include <span>
 
 namespace escalus {
 
@@ -20,7 +21,7 @@ class DirectBoot {
     static std::unique_ptr<DirectBoot> open(const MachineConfig& config);
 
     /// With board and processor just reset. Throws std::runtime_error when something does not fit.
-    void load(PcBoard& board, VcpuThread& processor) const;
+    void load(PcBoard& board, std::span<const std::unique_ptr<VcpuThread>> processors) const;
 
   private:
     explicit DirectBoot(std::unique_ptr<BootImage> image) : image_{std::move(image)} {}

@@ -57,6 +57,12 @@ class Machine {
         std::uint64_t count = 0;
     };
     [[nodiscard]] virtual std::vector<ExitCount> exit_statistics() = 0;
+    /// What one vCPU did.
+    struct VcpuCount {
+        double cpu_seconds = 0; ///< in guest mode
+        std::uint64_t entries = 0, exits_to_device_model = 0, host_interrupts = 0;
+    };
+    [[nodiscard]] virtual std::vector<VcpuCount> vcpu_statistics() = 0;
     /// Where COM1 is to be found ("/run/escalus/NAME/serial0", "/dev/pts/3"); empty when it has no terminal.
     [[nodiscard]] virtual std::string serial_path(unsigned port) = 0;
 };

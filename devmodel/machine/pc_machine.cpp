@@ -56,6 +56,9 @@ PcMachine::PcMachine(boost::asio::io_context& loop, Engine& engine, const Machin
     build_processors(hz);
     const std::lock_guard lock{lock_};
     reset_all(ResetKind::PowerOn);
+    // Here and not in start(): whoever gives up privileges meanwhile could not pin threads any more.
+    for (std::size_t i = 0; i < vcpus_.size(); ++i)
+        vcpus_[i]->start(i < config_.pins.size() ? &config_.pins[i].cpus : nullptr);
 }
 
 PcMachine::~PcMachine() {
@@ -109,7 +112,7 @@ void PcMachine::reset_all(ResetKind kind) {
         vcpu->reset(kind, tsc_offset);
     board_.apic_window.update();
     if (direct_boot_)
-        direct_boot_->load(board_, *vcpus_.front());
+        direct_boot_->load(board_, vcpus_);
 }
 
 void PcMachine::start(std::function<void(StopReason, std::string)> stopped) {
@@ -117,8 +120,6 @@ void PcMachine::start(std::function<void(StopReason, std::string)> stopped) {
     stopped_ = std::move(stopped);
     resume_time();
     board_.start();
-    for (auto& vcpu : vcpus_)
-        vcpu->start();
     let_all_go();
     state_ = MachineState::Running;
 }
@@ -304,6 +305,19 @@ std::vector<Machine::ExitCount> PcMachine::exit_statistics() {
     for (const auto& [name, count] : sums)
         result.push_back({name, count});
     std::ranges::stable_sort(result, std::ranges::greater{}, &ExitCount::count);
+    return result;
+}
+
+std::vector<Machine::VcpuCount> PcMachine::vcpu_statistics() {
+    std::vector<VcpuCount> result;
+    for (const auto& vcpu : vcpus_) {
+        const auto& counted = vcpu->statistics();
+        result.push_back({.cpu_seconds = static_cast<double>(counted.guest_cycles) /
+                                         static_cast<double>(clock_.scale().hz()),
+                          .entries = counted.entries,
+                          .exits_to_device_model = counted.exits_to_device_model,
+                          .host_interrupts = counted.host_interrupts});
+    }
     return result;
 }
 

@@ -40,6 +40,7 @@ class PcMachine final : public Machine, private VcpuHost {
     PointerSink& pointer() override { return board_.mouse; }
     std::mutex& lock() override { return lock_; }
     [[nodiscard]] std::vector<ExitCount> exit_statistics() override;
+    [[nodiscard]] std::vector<VcpuCount> vcpu_statistics() override;
     [[nodiscard]] std::string serial_path(unsigned port) override;
 
   private:

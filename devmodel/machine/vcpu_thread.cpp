@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/vcpu_thread.hpp"
 
+#include "devmodel/backends/host/thread_affinity.hpp"
 #include "devmodel/machine/cpu_reset.hpp"
 
 #include <array>
@@ -30,6 +31,10 @@ VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurrounding
       bootstrap_{apic.bootstrap} {}
 
 VcpuThread::~VcpuThread() {
+    {
+        const std::lock_guard lock{around_.lock};
+        quit();
+    }
     join();
 }
 
@@ -46,8 +51,11 @@ void VcpuThread::reset(ResetKind kind, std::uint64_t tsc_offset) {
     waits_for_startup_ = !bootstrap_;
 }
 
-void VcpuThread::start() {
+void VcpuThread::start(const CpuMask* cpus) {
     thread_ = std::thread{[this] { main(); }};
+    pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", index_).c_str()); // for `top -H`
+    if (cpus != nullptr)
+        set_affinity(thread_.native_handle(), *cpus);
 }
 
 void VcpuThread::let_go() {

@@ -6,6 +6,7 @@
 // local APIC and MSRs; all registers are in the engine's VcpuPage. SMIs are ignored: there is no SMM.
 #pragma once
 
+#include "devmodel/config/cpu_list.hpp"
 #include "devmodel/devices/chipset/i8259.hpp"
 #include "devmodel/devices/chipset/local_apic.hpp"
 #include "devmodel/emulator/emulator.hpp"
@@ -58,8 +59,8 @@ class VcpuThread final : public CpuSignals, public TscClock {
     // All of these with the device lock held, but for join().
     /// Power-on or reset. Held only. `tsc_offset`: the guest's TSC less the host's, the same for all vCPUs.
     void reset(ResetKind kind, std::uint64_t tsc_offset);
-    /// Starts the thread, which stays held.
-    void start();
+    /// Starts the thread, which stays held, on these CPUs (null: on any). Throws std::runtime_error.
+    void start(const CpuMask* cpus);
     void let_go();
     /// Takes the vCPU out of guest mode. It is out once held() says so; `changed` is notified then.
     void hold(std::condition_variable& changed);

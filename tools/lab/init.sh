@@ -12,6 +12,7 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs -o size=75% tmpfs /tmp
 chmod 1777 /tmp /dev/shm
 mkdir -p /run/escalus
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 
 while read -r module; do
     insmod "$module" || echo "init: cannot load $module"

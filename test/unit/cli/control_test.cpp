@@ -145,6 +145,8 @@ TEST_CASE("exit statistics") {
     Guest guest;
     const json::object stat = guest.ask("stat");
     CHECK(stat.at("exits").as_array().size() == 2);
+    REQUIRE(stat.at("per_vcpu").as_array().size() == 2);
+    CHECK(stat.at("per_vcpu").as_array()[1].at("entries").to_number<unsigned>() == 4);
     CHECK(stat.at("exits").as_array()[0].at("name").as_string() == "io");
 }
 

@@ -33,6 +33,9 @@ class FakeMachine final : public Machine, public Display, public KeyboardSink, p
     PointerSink& pointer() override { return *this; }
     std::mutex& lock() override { return lock_; }
     [[nodiscard]] std::vector<ExitCount> exit_statistics() override { return {{"io", 7}, {"cpuid", 3}}; }
+    [[nodiscard]] std::vector<VcpuCount> vcpu_statistics() override {
+        return {{1.0, 5, 3, 1}, {0.5, 4, 2, 0}};
+    }
     [[nodiscard]] std::string serial_path(unsigned port) override {
         return port == 0 ? "/run/fake/serial0" : "";
     }
