@@ -67,6 +67,9 @@ namespace boot_path {
 std::string ide(unsigned channel, unsigned unit) {
     return fmt::format("/pci@i0cf8/ide@1,1/drive@{:x}/disk@{:x}", channel, unit);
 }
+std::string ahci(unsigned device, unsigned port) {
+    return fmt::format("/pci@i0cf8/pci8086,2922@{:x}/drive@{:x}/disk@0", device, port);
+}
 std::string floppy(unsigned unit) {
     return fmt::format("/pci@i0cf8/isa@1/fdc@03f0/floppy@{:x}", unit);
 }

@@ -25,6 +25,8 @@ struct E820Entry {
 namespace boot_path {
 /// A disk or CD-ROM on the PIIX3's IDE: channel 0 or 1, unit 0 (master) or 1.
 [[nodiscard]] std::string ide(unsigned channel, unsigned unit);
+/// A disk or CD-ROM on a port of the AHCI controller at this PCI device.
+[[nodiscard]] std::string ahci(unsigned device, unsigned port);
 [[nodiscard]] std::string floppy(unsigned unit);
 /// The option ROM of a PCI function (network boot).
 [[nodiscard]] std::string pci(unsigned device, unsigned function = 0);

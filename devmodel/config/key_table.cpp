@@ -86,7 +86,7 @@ constexpr KeyInfo table[] = {
     {"gic_version", NoEffect, arm_only},
     {"guest_os_type", NoEffect, "there are no guest-specific quirks"},
     {"hap", NoEffect, "nested paging is always used"},
-    {"hdtype", NotYet, "disks are at an IDE controller; there is no AHCI yet"},
+    {"hdtype", Used, "'ide' (default) or 'ahci': where hda to hdd are plugged in"},
     {"hostname", NoEffect, no_network},
     {"hpet", Used, "whether there is an HPET (1)"},
     {"hvm", NoEffect, "every guest is one"},

@@ -247,6 +247,10 @@ class Builder {
             if (disk.position.empty())
                 place(placed, disk);
 
+        const auto controller = settings_
+                                    .choice<DiskController>("hdtype", {{"ide", DiskController::Ide},
+                                                                       {"ahci", DiskController::Ahci}})
+                                    .value_or(DiskController::Ide);
         std::ranges::stable_sort(placed, {}, &PlacedDisk::position);
         for (const PlacedDisk& disk : placed) {
             const DiskSpec& spec = disk.spec;
@@ -257,7 +261,7 @@ class Builder {
                 path = file(spec.cdrom ? FileUse::Kind::CdRom : FileUse::Kind::Disk,
                             below_dev ? "/dev/" + spec.target : spec.target, spec.where, !spec.read_only);
             }
-            result_.machine.disks.push_back({path, disk.position, kind, spec.read_only});
+            result_.machine.disks.push_back({path, disk.position, kind, spec.read_only, controller});
         }
     }
 

@@ -71,6 +71,7 @@ json::object to_json(const MachineConfig& machine) {
     json::array disks, serial, modules;
     for (const DiskConfig& disk : machine.disks)
         disks.push_back(json::object{{"device", disk.device},
+                                     {"controller", to_string(disk.controller)},
                                      {"kind", to_string(disk.kind)},
                                      {"path", or_null(disk.path)},
                                      {"read_only", disk.read_only}});
@@ -135,6 +136,16 @@ std::string_view to_string(LifecycleAction action) {
         break;
     }
     return "preserve";
+}
+
+std::string_view to_string(DiskController controller) {
+    switch (controller) {
+    case DiskController::Ide:
+        return "ide";
+    case DiskController::Ahci:
+        return "ahci";
+    }
+    return {};
 }
 
 std::string_view to_string(DiskKind kind) {

@@ -18,6 +18,7 @@ namespace escalus {
 
 [[nodiscard]] std::string_view to_string(LifecycleAction action);
 [[nodiscard]] std::string_view to_string(DiskKind kind);
+[[nodiscard]] std::string_view to_string(DiskController controller);
 [[nodiscard]] std::string_view to_string(SerialKind kind);
 
 } // namespace escalus

@@ -24,7 +24,7 @@ namespace {
 constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
 // I/O APIC inputs that no wire of the board drives: the HPET's own choice.
 constexpr std::uint32_t hpet_routes = 0xf00000;
-constexpr unsigned ide_device = 1, ide_function = 1;
+constexpr unsigned ide_device = 1, ide_function = 1, ahci_device = 8;
 
 struct ComPort {
     std::uint16_t base;
@@ -32,17 +32,25 @@ struct ComPort {
 };
 constexpr std::array<ComPort, 4> com_ports{{{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}}};
 
-struct IdePlace {
-    unsigned channel, unit;
-};
-IdePlace ide_place(const DiskConfig& disk) {
+// hda is 0.
+unsigned disk_number(const DiskConfig& disk) {
     if (disk.kind == DiskKind::Floppy)
         throw std::runtime_error{fmt::format("{}: floppy drives are not there yet", disk.device)};
     if (disk.device.size() != 3 || !disk.device.starts_with("hd") || disk.device[2] < 'a' ||
         disk.device[2] > 'd')
         throw std::runtime_error{fmt::format("{}: the pc machine has hda, hdb, hdc and hdd", disk.device)};
-    const auto n = static_cast<unsigned>(disk.device[2] - 'a');
-    return {n / 2, n % 2};
+    return static_cast<unsigned>(disk.device[2] - 'a');
+}
+
+std::string boot_path_of(const DiskConfig& disk) {
+    const auto n = disk_number(disk);
+    switch (disk.controller) {
+    case DiskController::Ahci:
+        return boot_path::ahci(ahci_device, n);
+    case DiskController::Ide:
+        break;
+    }
+    return boot_path::ide(n / 2, n % 2);
 }
 
 std::uint32_t host_cpu_signature() {
@@ -147,20 +155,41 @@ void PcBoard::plug_pci() {
     }
 }
 
+void PcBoard::plug_card(unsigned slot, PciFunction& card) {
+    pci.plug(slot, 0, card);
+    card.connect_intx(piix3.intx_line(slot, 1));
+    if (io_apic)
+        card.connect_messages(
+            [this](std::uint64_t address, std::uint32_t data) { apic_bus.send_msi(address, data); });
+    devices_.push_back(&card);
+}
+
+void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium) {
+    const auto n = disk_number(disk);
+    std::unique_ptr<IdeDrive> drive;
+    if (disk.kind == DiskKind::CdRom)
+        drive = std::make_unique<AtapiCdrom>(std::move(medium));
+    else
+        drive = std::make_unique<AtaDisk>(std::move(medium));
+    if (disk.controller == DiskController::Ahci) {
+        if (!ahci)
+            plug_card(ahci_device, ahci.emplace(PciSpaces{ports, memory_bus}, space));
+        ahci->attach(n, std::move(drive));
+    } else {
+        ide.attach(n / 2, n % 2, std::move(drive));
+    }
+}
+
 void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock,
                          const MachineConfig& config) {
     for (const auto& disk : config.disks) {
-        const auto place = ide_place(disk);
         std::unique_ptr<BlockBackend> medium;
         const bool cdrom = disk.kind == DiskKind::CdRom;
         if (!disk.path.empty())
             medium = FileBackend::open(disk.path, disk.read_only || cdrom, loop, device_lock);
         else if (!cdrom)
             throw std::runtime_error{fmt::format("{}: a hard disk needs a file", disk.device)};
-        if (cdrom)
-            ide.attach(place.channel, place.unit, std::make_unique<AtapiCdrom>(std::move(medium)));
-        else
-            ide.attach(place.channel, place.unit, std::make_unique<AtaDisk>(std::move(medium)));
+        attach(disk, std::move(medium));
     }
 }
 
@@ -197,8 +226,7 @@ void PcBoard::tell_firmware(const MachineConfig& config) {
             if (disk.kind != (letter == 'd' ? DiskKind::CdRom : DiskKind::Disk) ||
                 (letter != 'c' && letter != 'd'))
                 continue;
-            const auto place = ide_place(disk);
-            told.boot_order.push_back(boot_path::ide(place.channel, place.unit));
+            told.boot_order.push_back(boot_path_of(disk));
         }
     add_firmware_files(fw_cfg, told);
 }

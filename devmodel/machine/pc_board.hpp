@@ -2,6 +2,7 @@
 // The pc machine's main board: every device but the processors, built from a MachineConfig and wired.
 //
 //   PCI 00.0 i440FX   01.0 PIIX3 bridge   01.1 PIIX3 IDE   01.3 PIIX4 power management   02.0 VGA
+//       08.0 AHCI, when a disk is plugged into it
 #pragma once
 
 #include "devmodel/backends/char/char_backend.hpp"
@@ -26,6 +27,7 @@
 #include "devmodel/devices/input/ps2_keyboard.hpp"
 #include "devmodel/devices/input/ps2_mouse.hpp"
 #include "devmodel/devices/serial/uart16550.hpp"
+#include "devmodel/devices/storage/ahci.hpp"
 #include "devmodel/devices/storage/piix_ide.hpp"
 #include "devmodel/machine/address_space.hpp"
 #include "devmodel/machine/apic_window.hpp"
@@ -97,6 +99,7 @@ class PcBoard {
     I440fx host_bridge;
     Piix4Pm pm;
     PiixIde ide;
+    std::optional<Ahci> ahci;
     std::optional<Vga> vga;
     I8254 pit;
     Mc146818 rtc;
@@ -112,6 +115,8 @@ class PcBoard {
 
   private:
     void plug_pci();
+    void plug_card(unsigned slot, PciFunction& card);
+    void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium);
     void open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config);
     void open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
                      const MachineConfig& config, const std::string& runtime_directory);

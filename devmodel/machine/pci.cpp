@@ -118,6 +118,56 @@ void PciFunction::update_bars() {
     }
 }
 
+void PciFunction::request_intx(bool level) {
+    intx_requested_ = level;
+    update_intx();
+}
+
+void PciFunction::update_intx() {
+    const auto status = config(reg_status, 2);
+    set_config(reg_status, 2, intx_requested_ ? status | status_intx : status & ~std::uint32_t{status_intx});
+    intx_.set(intx_requested_ && (config(reg_command, 2) & command_no_intx) == 0 && !messages_enabled());
+}
+
+void PciFunction::add_capability(unsigned offset, std::uint8_t id) {
+    set_config(offset, 1, id);
+    set_config(offset + 1, 1, config(reg_capabilities, 1));
+    set_config(reg_capabilities, 1, offset);
+    set_config(reg_status, 2, config(reg_status, 2) | status_capabilities);
+}
+
+namespace {
+// Offsets within the capability of messages.
+constexpr unsigned msi_control = 2, msi_address = 4, msi_data = 12;
+constexpr std::uint32_t msi_enable = 1, msi_wide = 0x80;
+constexpr std::uint8_t msi_id = 5;
+} // namespace
+
+void PciFunction::declare_msi(unsigned offset) {
+    msi_ = offset;
+    add_capability(offset, msi_id);
+    set_config(offset + msi_control, 2, msi_wide);
+    set_writable(offset + msi_control, 2, msi_enable);
+    set_writable(offset + msi_address, 4, 0xfffffffc);
+    set_writable(offset + msi_address + 4, 4, 0xffffffff);
+    set_writable(offset + msi_data, 2, 0xffff);
+}
+
+bool PciFunction::msi_enabled() const {
+    return msi_ != 0 && (config(msi_ + msi_control, 2) & msi_enable) != 0;
+}
+
+void PciFunction::send_msi() {
+    const auto address =
+        std::uint64_t{config(msi_ + msi_address + 4, 4)} << 32 | config(msi_ + msi_address, 4);
+    send_message(address, config(msi_ + msi_data, 2));
+}
+
+void PciFunction::send_message(std::uint64_t address, std::uint32_t data) {
+    if (send_ && bus_master_enabled())
+        send_(address, data);
+}
+
 void PciFunction::config_read(unsigned offset, std::span<std::uint8_t> data) {
     std::copy_n(config_.begin() + offset, data.size(), data.begin());
 }
@@ -130,12 +180,14 @@ void PciFunction::config_write(unsigned offset, std::span<const std::uint8_t> da
         byte = static_cast<std::uint8_t>(byte & ~(data[i] & clearable_[offset + i]));
     }
     update_bars();
+    update_intx();
 }
 
 void PciFunction::reset(ResetKind) {
     if (!std::exchange(sealed_, true))
         power_on_ = config_;
     config_ = power_on_;
+    intx_requested_ = false;
     intx_.lower();
     update_bars();
 }

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -34,10 +35,15 @@ struct PciSpaces {
     Bus& memory;
 };
 
+/// A message-signalled interrupt's way to the processors: a write of `data` to `address`.
+using MessageSender = std::function<void(std::uint64_t address, std::uint32_t data)>;
+
 class PciFunction : public Device, public BusDevice {
   public:
     static constexpr std::uint8_t command_io = 1, command_memory = 2, command_master = 4;
-    static constexpr unsigned reg_command = 0x04, reg_status = 0x06, reg_bar0 = 0x10, reg_rom = 0x30;
+    static constexpr std::uint16_t command_no_intx = 0x400, status_intx = 8, status_capabilities = 0x10;
+    static constexpr unsigned reg_command = 0x04, reg_status = 0x06, reg_bar0 = 0x10, reg_rom = 0x30,
+                              reg_capabilities = 0x34;
 
     PciFunction(const PciIdentity& identity, PciSpaces spaces);
     ~PciFunction() override;
@@ -51,6 +57,8 @@ class PciFunction : public Device, public BusDevice {
 
     /// The INTx wire, given by the machine when the function is plugged in.
     void connect_intx(IrqLine line) { intx_ = line; }
+    /// The same for messages; without it, none are sent.
+    void connect_messages(MessageSender send) { send_ = std::move(send); }
 
   protected:
     enum class BarKind { Io, Memory, PrefetchableMemory };
@@ -72,7 +80,21 @@ class PciFunction : public Device, public BusDevice {
     void set_write_one_to_clear(unsigned offset, unsigned width, std::uint32_t mask);
 
     [[nodiscard]] bool bus_master_enabled() const { return (config(reg_command, 2) & command_master) != 0; }
-    IrqLine& intx() { return intx_; }
+    /// The function's interrupt request: seen in the status register, and on the wire unless the command
+    /// register disables it or messages have taken its place.
+    void request_intx(bool level);
+
+    /// Puts a capability at `offset` before those declared earlier (PCI 3.0, 6.7); its body is the caller's.
+    void add_capability(unsigned offset, std::uint8_t id);
+    /// Message-signalled interrupts with one vector and 64-bit addresses: 14 bytes at `offset`
+    /// (PCI 3.0, 6.8.1).
+    void declare_msi(unsigned offset);
+    [[nodiscard]] bool msi_enabled() const;
+    void send_msi();
+    /// A message as MSI-X has it; dropped while the function may not master the bus.
+    void send_message(std::uint64_t address, std::uint32_t data);
+    /// Whether messages have taken the wire's place.
+    [[nodiscard]] virtual bool messages_enabled() const { return msi_enabled(); }
 
   private:
     struct Bar {
@@ -85,6 +107,7 @@ class PciFunction : public Device, public BusDevice {
         return index == 6 ? reg_rom : reg_bar0 + 4 * index;
     }
     void update_bars();
+    void update_intx();
 
     PciSpaces spaces_;
     std::array<std::uint8_t, 256> config_{};
@@ -93,6 +116,9 @@ class PciFunction : public Device, public BusDevice {
     std::array<std::uint8_t, 256> clearable_{};
     std::array<Bar, 7> bars_{};
     IrqLine intx_;
+    MessageSender send_;
+    bool intx_requested_ = false;
+    unsigned msi_ = 0;    // where its capability is; 0: there is none
     bool sealed_ = false; // false until the first reset, which records the power-on values
 };
 

@@ -64,12 +64,12 @@ def _pattern():
     return hashlib.sha256(whole).hexdigest()
 
 
-def _write_disk(context, name, extra, expected):
+def _write_disk(context, name, extra, expected, device="hda", **keys):
     disk = context.writable("data0")
     guest = _linux(context, name, "linux", extra=f"escalus.run=write-disk {extra}",
-                   disks=[f"/media/{disk.name},raw,hda,rw"])
+                   disks=[f"/media/{disk.name},raw,{device},rw"], **keys)
     text = guest.wait_serial(r"disk written", 900)
-    require(re.search(f"transfer mode: XFER_.*{expected}", text), f"the guest's disk does not run by {expected}:\n{text}")
+    require(re.search(expected, text), f"no {expected!r}: the guest's disk does not run as it should:\n{text}")
     require(guest.wait_end(120) == 0, guest.log())
     context.run("sync; echo 3 >/proc/sys/vm/drop_caches")
     inside = context.run(f"head -c {PATTERN_BYTES} /media/{disk.name} | sha256sum", timeout=300).text.split()[0]
@@ -80,20 +80,24 @@ def _write_disk(context, name, extra, expected):
 
 @boot_test("disk-dma", "64 MiB to an IDE disk by DMA; the host reads back the same bytes")
 def disk_dma(context):
-    _write_disk(context, "disk-dma", "", "DMA")
+    _write_disk(context, "disk-dma", "", "transfer mode: XFER_.*DMA")
 
 
 @boot_test("disk-pio", "64 MiB to an IDE disk by PIO; the host reads back the same bytes")
 def disk_pio(context):
-    _write_disk(context, "disk-pio", "libata.dma=0", "PIO")
+    _write_disk(context, "disk-pio", "libata.dma=0", "transfer mode: XFER_.*PIO")
 
 
-@boot_test("disk-kill", "kill -9 of the device model while the guest writes: fsck repairs, no VM is left")
-def disk_kill(context):
+@boot_test("disk-ahci", "64 MiB to an AHCI disk by queued commands; the host reads back the same bytes")
+def disk_ahci(context):
+    _write_disk(context, "disk-ahci", "", r"queue depth: 32", hdtype="ahci")
+
+
+def _kill(context, name, extra="", device="hda", **keys):
     disk = context.writable("data1")
     context.run(f"/sbin/mke2fs -q -F -t ext4 /media/{disk.name}", check=True)
-    guest = _linux(context, "disk-kill", "linux", extra="escalus.run=write-files escalus.then=stay",
-                   disks=[f"/media/{disk.name},raw,hda,rw"])
+    guest = _linux(context, name, "linux", extra=f"escalus.run=write-files escalus.then=stay {extra}",
+                   disks=[f"/media/{disk.name},raw,{device},rw"], **keys)
     guest.wait_serial(r"synced 5\b", 400)
     synced = guest.serial().count("synced ")
     pid = context.run(f"cat /run/escalus/{guest.name}/pid", check=True).text.split()[-1]
@@ -112,6 +116,16 @@ def disk_kill(context):
             require(content == f"content {number}\n" * 2000, f"file{number} was synced, but is damaged")
     finally:
         context.run("umount /mnt")
+
+
+@boot_test("disk-kill", "kill -9 of the device model while the guest writes: fsck repairs, no VM is left")
+def disk_kill(context):
+    _kill(context, "disk-kill")
+
+
+@boot_test("ahci-kill", "the same with an AHCI disk and its queue")
+def ahci_kill(context):
+    _kill(context, "ahci-kill", hdtype="ahci")
 
 
 @boot_test("two-guests", "two guests at once, from two device models, and one more on a screen",

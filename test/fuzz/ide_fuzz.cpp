@@ -6,6 +6,7 @@
 #include "devmodel/devices/storage/atapi_cdrom.hpp"
 #include "devmodel/devices/storage/piix_ide.hpp"
 #include "devmodel/machine/flat_memory.hpp"
+#include "test/fuzz/fuzz_input.hpp"
 
 #include <memory>
 
@@ -14,16 +15,7 @@ using namespace escalus;
 
 constexpr std::uint32_t bus_master = 0xc000, memory_bytes = 256 * 1024;
 
-struct Input {
-    std::span<const std::uint8_t> bytes;
-    std::uint8_t byte() {
-        if (bytes.empty())
-            return 0;
-        const auto first = bytes.front();
-        bytes = bytes.subspan(1);
-        return first;
-    }
-};
+using fuzz::Input;
 
 struct Machine {
     Machine() {
@@ -137,7 +129,7 @@ struct Machine {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     Machine machine;
     Input in{{data, size}};
-    while (!in.bytes.empty())
+    while (!in.empty())
         machine.step(in);
     return 0;
 }

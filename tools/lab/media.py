@@ -153,6 +153,8 @@ done </lib/modules/at-start
 read -r up _ </proc/uptime
 echo "guest: user space reached after $up s"
 script=$(word escalus.run)
+disk=$(word escalus.disk)
+export disk=${disk:-sda}
 [ -n "$script" ] && sh "/scripts/$script"
 case $(word escalus.then) in
   reboot) reboot -f;;
@@ -193,15 +195,16 @@ echo processors: done
 """,
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
-    "write-disk": """while [ ! -b /dev/sda ]; do sleep 0.2; done
+    "write-disk": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
+echo "driver: $(readlink -f /sys/block/$disk) queue depth: $(cat /sys/block/$disk/device/queue_depth)"
 echo "transfer mode: $(cat /sys/class/ata_device/*/xfer_mode)"
 seq -w 1 200000 >/tmp/base
 head -c 1048568 /tmp/base >/tmp/block
 i=0; while [ $i -lt 64 ]; do printf '%08d' $i; cat /tmp/block; i=$((i+1)); done | \\
-  dd of=/dev/sda bs=1M iflag=fullblock conv=fsync && echo disk written
+  dd of=/dev/$disk bs=1M iflag=fullblock conv=fsync && echo disk written
 """,
-    "write-files": """while [ ! -b /dev/sda ]; do sleep 0.2; done
-mount -t ext4 /dev/sda /mnt || exit
+    "write-files": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
+mount -t ext4 /dev/$disk /mnt || exit
 i=1
 while [ $i -le 500 ]; do
   j=0; while [ $j -lt 2000 ]; do echo content $i; j=$((j+1)); done >/mnt/file$i

@@ -9,6 +9,7 @@ namespace escalus {
 namespace {
 constexpr std::size_t sector_bytes = 512;
 constexpr std::uint8_t most_multiple = 16;
+constexpr unsigned queue_depth = 32;
 constexpr std::uint64_t lba28_sectors = 0x0fff'ffff; // what 28-bit commands can reach is one more
 } // namespace
 
@@ -37,14 +38,17 @@ AtaDisk::Geometry AtaDisk::native_geometry(std::uint64_t sectors) {
     return g;
 }
 
+std::uint32_t AtaDisk::wide_count(const TwoDeep& reg) {
+    const std::uint32_t count = std::uint32_t{reg.previous} << 8 | reg.current;
+    return count != 0 ? count : 65536;
+}
+
 bool AtaDisk::decode(Addressing how, Extent& extent) {
     addressing_ = how;
-    if (how == Addressing::Long) {
+    if (how != Addressing::Short) {
         auto wide = [](const TwoDeep& r) { return std::uint64_t{r.previous} << 24 | r.current; };
         extent.lba = wide(regs_.lba_low) | wide(regs_.lba_mid) << 8 | wide(regs_.lba_high) << 16;
-        extent.sectors = std::uint32_t{regs_.count.previous} << 8 | regs_.count.current;
-        if (extent.sectors == 0)
-            extent.sectors = 65536;
+        extent.sectors = wide_count(how == Addressing::Queued ? regs_.feature : regs_.count);
     } else {
         extent.sectors = regs_.count.current != 0 ? regs_.count.current : 256u;
         const std::uint32_t mid_high = regs_.lba_high.current << 8 | regs_.lba_mid.current;
@@ -71,7 +75,7 @@ bool AtaDisk::decode(Addressing how, Extent& extent) {
 
 void AtaDisk::set_address(std::uint64_t lba) {
     auto byte = [](std::uint64_t value, unsigned shift) { return static_cast<std::uint8_t>(value >> shift); };
-    if (addressing_ == Addressing::Long) {
+    if (addressing_ != Addressing::Short) {
         regs_.lba_low = {byte(lba, 0), byte(lba, 24)};
         regs_.lba_mid = {byte(lba, 8), byte(lba, 32)};
         regs_.lba_high = {byte(lba, 16), byte(lba, 40)};
@@ -102,6 +106,21 @@ void AtaDisk::succeed(bool interrupt) {
 void AtaDisk::fail(std::uint8_t error) {
     regs_.error = error;
     status_ = ata::ready | ata::seek_complete | ata::error_bit;
+    if (tag_)
+        queued_error_ = {*tag_,
+                         0,
+                         status_,
+                         error,
+                         regs_.lba_low.current,
+                         regs_.lba_mid.current,
+                         regs_.lba_high.current,
+                         regs_.device,
+                         regs_.lba_low.previous,
+                         regs_.lba_mid.previous,
+                         regs_.lba_high.previous,
+                         0,
+                         regs_.count.current,
+                         regs_.count.previous};
     set_interrupt(true);
 }
 
@@ -111,7 +130,7 @@ void AtaDisk::transfer_done() {
         set_address(extent_.lba + extent_.sectors - 1);
         regs_.count = 0;
     }
-    if (!read && !write_cache_) {
+    if (!read && (!write_cache_ || unit_access_)) {
         flush();
         return;
     }
@@ -177,6 +196,16 @@ void AtaDisk::write(Movement how, Addressing addressing) {
         transfer_sectors(false, how, addressing);
 }
 
+void AtaDisk::queued(bool to_guest) {
+    if (!serial() || (!to_guest && medium_->read_only())) {
+        fail(ata::aborted);
+        return;
+    }
+    tag_ = static_cast<std::uint8_t>(regs_.count.current >> 3);
+    unit_access_ = !to_guest && (regs_.device & ata::device_force_unit_access) != 0;
+    transfer_sectors(to_guest, Movement::Dma, Addressing::Queued);
+}
+
 void AtaDisk::verify(Addressing addressing) {
     if (!decode(addressing, extent_))
         return;
@@ -194,6 +223,28 @@ void AtaDisk::flush() {
         else
             succeed();
     });
+}
+
+// READ LOG EXT: the directory of logs, and the error of a queued command (Serial ATA 2.6, 13.7.4).
+void AtaDisk::read_log() {
+    constexpr std::uint8_t directory = 0x00, queued_errors = 0x10;
+    const auto log = regs_.lba_low.current;
+    const auto page = regs_.lba_mid.previous << 8 | regs_.lba_mid.current;
+    const auto pages = regs_.count.previous << 8 | regs_.count.current;
+    if (!serial() || page != 0 || pages != 1 || (log != directory && log != queued_errors)) {
+        fail(ata::aborted);
+        return;
+    }
+    const auto out = buffer().first(sector_bytes);
+    std::ranges::fill(out, std::uint8_t{0});
+    if (log == directory) {
+        out[0] = 1; // version 1.0
+        out[2 * queued_errors] = 1;
+    } else {
+        std::ranges::copy(queued_error_, out.begin());
+        out[sector_bytes - 1] = checksum(out.first(sector_bytes - 1));
+    }
+    start(buffer_transfer(true, sector_bytes));
 }
 
 void AtaDisk::identify() {
@@ -224,16 +275,19 @@ void AtaDisk::identify() {
     id.word(59, multiple_ != 0 ? 0x100u | multiple_ : 0);
     id.dword(60, static_cast<std::uint32_t>(std::min(sectors_, lba28_sectors)));
     id.modes(modes_);
+    if (serial())
+        id.serial_ata(queue_depth);
     id.word(80, 0x007e); // ATA-1 to ATA/ATAPI-6
     id.word(81, 0x0022); // T13/1410D revision 3a
     // NOP, look-ahead, write cache, power management; FLUSH CACHE (EXT), 48-bit addresses.
     id.word(82, 0x4068);
     id.word(83, 0x7400);
-    id.word(84, 0x4000);
+    const unsigned logging = serial() ? 0x4020 : 0x4000;
+    id.word(84, logging);
     id.word(85, 0x4008u | (look_ahead_ ? 0x40u : 0u) | (write_cache_ ? 0x20u : 0u));
     id.word(86, 0x3400);
-    id.word(87, 0x4000);
-    id.word(93, 0x6001); // 80-conductor cable
+    id.word(87, logging);
+    id.word(93, serial() ? 0 : 0x6001); // 80-conductor cable
     id.dword(100, static_cast<std::uint32_t>(sectors_));
     id.dword(102, static_cast<std::uint32_t>(sectors_ >> 32));
     id.seal();
@@ -342,6 +396,9 @@ const std::array<AtaDisk::Handler, 256>& AtaDisk::commands() {
         }
         t[0x20] = t[0x21] = [](AtaDisk& d) { d.read(Pio, Short); };
         t[0x24] = [](AtaDisk& d) { d.read(Pio, Long); };
+        t[0x2f] = [](AtaDisk& d) { d.read_log(); };
+        t[0x60] = [](AtaDisk& d) { d.queued(true); };
+        t[0x61] = [](AtaDisk& d) { d.queued(false); };
         t[0x25] = [](AtaDisk& d) { d.read(Dma, Long); };
         t[0x27] = [](AtaDisk& d) { d.read_native_max(Long); };
         t[0x29] = [](AtaDisk& d) { d.read(Multiple, Long); };
@@ -371,6 +428,8 @@ const std::array<AtaDisk::Handler, 256>& AtaDisk::commands() {
 }
 
 void AtaDisk::execute(std::uint8_t code) {
+    tag_.reset();
+    unit_access_ = false;
     commands()[code](*this);
 }
 

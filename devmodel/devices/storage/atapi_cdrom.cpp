@@ -108,6 +108,8 @@ void AtapiCdrom::identify() {
     id.modes(modes_);
     id.word(71, 30); // microseconds from PACKET to bus release
     id.word(72, 30);
+    if (serial())
+        id.serial_ata(0);
     id.word(80, 0x007e); // ATA-1 to ATA/ATAPI-6
     id.word(81, 0x0022);
     id.word(82, 0x4218); // NOP, DEVICE RESET, PACKET, power management
@@ -115,7 +117,7 @@ void AtapiCdrom::identify() {
     id.word(84, 0x4000);
     id.word(85, 0x4218);
     id.word(87, 0x4000);
-    id.word(93, 0x6001);
+    id.word(93, serial() ? 0 : 0x6001);
     id.seal();
     start(buffer_transfer(true, 512));
 }
@@ -152,6 +154,7 @@ void AtapiCdrom::begin_packet() {
     byte_limit_ = static_cast<std::uint16_t>(regs_.lba_high.current << 8 | regs_.lba_mid.current);
     phase_ = Phase::Packet;
     auto t = buffer_transfer(false, packet_.size());
+    t.packet = true;
     t.quiet = true; // word 0 of IDENTIFY says so; Windows 98 resets a drive that interrupts here
     start(t);
 }

@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/devices/storage/bus_master.hpp"
 
-#include <algorithm>
+#include "devmodel/machine/little_endian.hpp"
+
 #include <array>
 
 namespace escalus {
 
 namespace {
 constexpr unsigned offset_command = 0, offset_status = 2, offset_table = 4;
-constexpr std::size_t most_pieces = 256; // one preadv takes 1024
-
-std::uint32_t load32(std::span<const std::uint8_t> bytes) {
-    return bytes[0] | std::uint32_t{bytes[1]} << 8 | std::uint32_t{bytes[2]} << 16 |
-           std::uint32_t{bytes[3]} << 24;
-}
 } // namespace
 
 std::uint8_t BusMaster::read(unsigned offset) const {
@@ -39,7 +34,7 @@ bool BusMaster::write(unsigned offset, std::uint8_t value) {
         const bool started = (command_ & command_start) != 0;
         if (started && !was_started) {
             // "The controller begins from the table's start": there is no resuming (section 2.6.1).
-            cursor_ = Cursor{.table = table_};
+            rewind({.table = table_});
             status_ |= status_active;
             return true;
         }
@@ -61,22 +56,16 @@ void BusMaster::reset() {
     command_ = 0;
     status_ = 0;
     table_ = 0;
-    cursor_ = {};
+    rewind({});
 }
 
-bool BusMaster::next_region(Cursor& cursor, bool& fault) const {
-    if (cursor.left != 0)
-        return true;
-    if (cursor.last)
-        return false;
+bool BusMaster::fetch(Cursor& cursor) const {
     std::array<std::uint8_t, 8> descriptor{};
-    if (!memory_.read(GuestPhys{cursor.table}, descriptor)) {
-        fault = true;
+    if (!memory().read(GuestPhys{cursor.table}, descriptor))
         return false;
-    }
-    cursor.table += 8;
-    cursor.address = load32(descriptor) & ~1u;
-    const auto control = load32(std::span{descriptor}.subspan(4));
+    cursor.table = (cursor.table + descriptor.size()) & 0xffffffff;
+    cursor.address = load_le<std::uint32_t>(descriptor) & ~1u;
+    const auto control = load_le<std::uint32_t>(descriptor, 4);
     cursor.left = control & 0xfffe;
     if (cursor.left == 0)
         cursor.left = 0x10000;
@@ -84,81 +73,12 @@ bool BusMaster::next_region(Cursor& cursor, bool& fault) const {
     return true;
 }
 
-void BusMaster::settle(const Cursor& cursor) {
-    cursor_ = cursor;
-    if (cursor_.left == 0 && cursor_.last)
-        status_ = static_cast<std::uint8_t>(status_ & ~status_active);
+void BusMaster::exhausted() {
+    status_ = static_cast<std::uint8_t>(status_ & ~status_active);
 }
 
-void BusMaster::fail() {
+void BusMaster::faulted() {
     status_ = static_cast<std::uint8_t>((status_ & ~status_active) | status_error);
-}
-
-namespace {
-// As much of [address, address + left) as is wanted and does not wrap around 4 GiB.
-std::uint32_t part_of(std::uint32_t address, std::uint32_t left, std::size_t wanted) {
-    const std::uint64_t to_wrap = (std::uint64_t{1} << 32) - address;
-    return static_cast<std::uint32_t>(std::min({std::uint64_t{left}, std::uint64_t{wanted}, to_wrap}));
-}
-} // namespace
-
-bool BusMaster::map(std::size_t bytes, Access access, std::vector<std::span<std::uint8_t>>& pieces,
-                    Cursor& after) {
-    pieces.clear();
-    Cursor& cursor = after;
-    cursor = cursor_;
-    bool fault = false;
-    while (bytes != 0) {
-        if (!next_region(cursor, fault))
-            return false;
-        const auto n = part_of(cursor.address, cursor.left, bytes);
-        const auto piece = memory_.at(GuestPhys{cursor.address}, n, access);
-        if (piece.size() != n)
-            return false;
-        if (!pieces.empty() && pieces.back().data() + pieces.back().size() == piece.data())
-            pieces.back() = {pieces.back().data(), pieces.back().size() + n};
-        else if (pieces.size() < most_pieces)
-            pieces.push_back(piece);
-        else
-            return false;
-        cursor.address += n;
-        cursor.left -= n;
-        bytes -= n;
-    }
-    return true;
-}
-
-template <typename Move>
-std::size_t BusMaster::walk(std::size_t bytes, Move move) {
-    Cursor cursor = cursor_;
-    bool fault = false;
-    std::size_t moved = 0;
-    while (moved < bytes && next_region(cursor, fault)) {
-        const auto n = part_of(cursor.address, cursor.left, bytes - moved);
-        if (!move(GuestPhys{cursor.address}, moved, n)) {
-            fault = true;
-            break;
-        }
-        cursor.address += n;
-        cursor.left -= n;
-        moved += n;
-    }
-    settle(cursor);
-    if (fault)
-        fail();
-    return moved;
-}
-
-std::size_t BusMaster::to_memory(std::span<const std::uint8_t> data) {
-    return walk(data.size(), [&](GuestPhys address, std::size_t at, std::size_t n) {
-        return memory_.write(address, data.subspan(at, n));
-    });
-}
-
-std::size_t BusMaster::from_memory(std::span<std::uint8_t> data) {
-    return walk(data.size(), [&](GuestPhys address, std::size_t at, std::size_t n) {
-        return memory_.read(address, data.subspan(at, n));
-    });
 }
 
 } // namespace escalus

@@ -11,6 +11,7 @@
 // Missing: overlapped and queued commands.
 #pragma once
 
+#include "devmodel/devices/storage/bus_master.hpp"
 #include "devmodel/devices/storage/ide_drive.hpp"
 #include "devmodel/machine/bus.hpp"
 #include "devmodel/machine/irq_line.hpp"
@@ -48,7 +49,7 @@ class IdeChannel final : public BusDevice, private IdeHost {
 
   private:
     void interrupt_changed() override;
-    BusMaster* dma() override { return dma_allowed_ && bus_master_.active() ? &bus_master_ : nullptr; }
+    DmaStream* dma() override { return dma_allowed_ && bus_master_.active() ? &bus_master_ : nullptr; }
 
     [[nodiscard]] IdeDrive* selected() { return drives_[selected_unit_].get(); }
     [[nodiscard]] std::uint8_t read_absent(unsigned index) const;

@@ -99,6 +99,11 @@ void IdeDrive::resume() {
     run();
 }
 
+void IdeDrive::give_up() {
+    abandon();
+    status_ = ata::ready | ata::seek_complete;
+}
+
 void IdeDrive::abandon() {
     ++*generation_;
     transfer_ = {};
@@ -153,6 +158,8 @@ IdeDrive::Transfer IdeDrive::buffer_transfer(bool to_guest, std::size_t bytes) c
 
 void IdeDrive::start(const Transfer& transfer) {
     transfer_ = transfer;
+    pio_ = serial() && !transfer.dma && !transfer.packet && !transfer.verify;
+    transfer_.dma |= pio_;
     status_ = ata::busy;
     if (transfer_.stage == Transfer::Stage::Guest)
         give_to_guest();
@@ -200,7 +207,7 @@ void IdeDrive::take_chunk() {
         return;
     }
     if (t.dma) {
-        BusMaster* dma = host_->dma();
+        DmaStream* dma = host_->dma();
         if (dma == nullptr) { // waits for the engine, so that the data can go straight into guest memory
             status_ = data_phase;
             return;
@@ -208,6 +215,7 @@ void IdeDrive::take_chunk() {
         if (read_straight(*dma, n)) {
             t.offset += n;
             t.left -= n;
+            tell_moved(n, t.left == 0);
             if (t.left == 0)
                 finish();
             again_ = true;
@@ -219,8 +227,13 @@ void IdeDrive::take_chunk() {
     start_io();
 }
 
-bool IdeDrive::read_straight(BusMaster& dma, std::size_t bytes) {
-    BusMaster::Cursor after;
+void IdeDrive::tell_moved(std::size_t bytes, bool last) {
+    if (pio_)
+        host_->pio_moved(transfer_.to_guest, bytes, last);
+}
+
+bool IdeDrive::read_straight(DmaStream& dma, std::size_t bytes) {
+    DmaStream::Cursor after;
     if (!dma.map(bytes, Access::Write, pieces_, after) || !try_read_medium(transfer_.offset, pieces_))
         return false;
     dma.settle(after);
@@ -280,15 +293,18 @@ void IdeDrive::give_to_guest() {
 
 void IdeDrive::move_by_dma() {
     Transfer& t = transfer_;
-    BusMaster* dma = host_->dma();
+    DmaStream* dma = host_->dma();
     if (dma != nullptr) {
         const auto data = std::span{*buffer_}.subspan(t.position, t.end - t.position);
         t.position += t.to_guest ? dma->to_memory(data) : dma->from_memory(data);
     }
-    if (t.position < t.end)
+    if (t.position < t.end) {
         status_ = data_phase; // the engine stopped, or the table was too short: until it is started again
-    else
-        block_finished();
+        host_->dma_stalled();
+        return;
+    }
+    tell_moved(t.end, !t.failed && (!t.medium || t.left == t.end));
+    block_finished();
 }
 
 void IdeDrive::offer_block() {

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "devmodel/backends/block/block_backend.hpp"
-#include "devmodel/devices/storage/bus_master.hpp"
+#include "devmodel/devices/storage/dma_stream.hpp"
 #include "devmodel/devices/storage/ide_registers.hpp"
 
 #include <memory>
@@ -24,7 +24,15 @@ class IdeHost {
     /// The drive's interrupt_pending() changed.
     virtual void interrupt_changed() = 0;
     /// The DMA engine, when it runs and the machine lets it; else null.
-    virtual BusMaster* dma() = 0;
+    virtual DmaStream* dma() = 0;
+
+    /// Serial ATA: nobody reads the data port, all data moves through dma().
+    [[nodiscard]] virtual bool serial() const { return false; }
+    /// Serial ATA: the bytes of a PIO data phase have gone through dma(); `last`: they end the command's
+    /// data.
+    virtual void pio_moved(bool /*to_guest*/, std::size_t /*bytes*/, bool /*last*/) {}
+    /// Serial ATA: dma() took or gave less than there is to move.
+    virtual void dma_stalled() {}
 };
 
 class IdeDrive {
@@ -41,6 +49,9 @@ class IdeDrive {
     [[nodiscard]] std::uint8_t status() const { return status_; }
     [[nodiscard]] bool interrupt_pending() const { return interrupt_pending_; }
     void acknowledge_interrupt() { set_interrupt(false); }
+    /// Serial ATA: a whole set of registers, as a register FIS brings it; and what the drive answers with.
+    void load_registers(const TaskFile& registers) { regs_ = registers; }
+    [[nodiscard]] const TaskFile& registers() const { return regs_; }
     /// A write of the command register while this device is selected.
     void command(std::uint8_t code);
     /// The data port: moves up to data.size() bytes and returns how many, 0 without a data request.
@@ -48,6 +59,8 @@ class IdeDrive {
     std::size_t data_out(std::span<const std::uint8_t> data);
     /// The DMA engine began to run.
     void dma_started() { run(); }
+    /// The host has given up the command under way: it ends without an answer.
+    void give_up();
 
     /// SRST held / released, or EXECUTE DEVICE DIAGNOSTIC (both are seen by both devices).
     void begin_reset();
@@ -90,17 +103,18 @@ class IdeDrive {
         Stage stage = Stage::None;
         bool to_guest = false;
         bool dma = false;
-        bool medium = false;               ///< false: the buffer is all of it
-        bool verify = false;               ///< only read the medium
-        bool quiet = false;                ///< by PIO: the next block is opened without an interrupt
-        bool failed = false;               ///< the medium failed after what the guest is being given
-        std::uint64_t offset = 0;          ///< of the buffer's first byte in the medium
-        std::uint64_t left = 0;            ///< bytes of the medium from `offset` on
-        std::size_t unit = 512;            ///< sector size
-        std::size_t block = 512;           ///< bytes of a DRQ block
-        std::size_t end = 0;               ///< bytes in the buffer
-        std::size_t position = 0;          ///< what the guest has moved of them
-        std::size_t block_end = 0;         ///< where the DRQ block ends
+        bool packet = false;       ///< the command packet: goes through the data port on Serial ATA, too
+        bool medium = false;       ///< false: the buffer is all of it
+        bool verify = false;       ///< only read the medium
+        bool quiet = false;        ///< by PIO: the next block is opened without an interrupt
+        bool failed = false;       ///< the medium failed after what the guest is being given
+        std::uint64_t offset = 0;  ///< of the buffer's first byte in the medium
+        std::uint64_t left = 0;    ///< bytes of the medium from `offset` on
+        std::size_t unit = 512;    ///< sector size
+        std::size_t block = 512;   ///< bytes of a DRQ block
+        std::size_t end = 0;       ///< bytes in the buffer
+        std::size_t position = 0;  ///< what the guest has moved of them
+        std::size_t block_end = 0; ///< where the DRQ block ends
         std::size_t io_from = 0, io_n = 0; ///< what the medium is moving of them
         std::error_code error;
     };
@@ -117,6 +131,7 @@ class IdeDrive {
 
     void set_interrupt(bool pending);
     [[nodiscard]] const Transfer& transfer() const { return transfer_; }
+    [[nodiscard]] bool serial() const { return host_ != nullptr && host_->serial(); }
 
     TaskFile regs_;
     std::uint8_t status_ = 0;
@@ -126,7 +141,9 @@ class IdeDrive {
     void run();
     void step();
     void take_chunk();
-    bool read_straight(BusMaster& dma, std::size_t bytes);
+    bool read_straight(DmaStream& dma, std::size_t bytes);
+    /// `bytes` more of the data have gone by DMA.
+    void tell_moved(std::size_t bytes, bool last);
     void start_io();
     void look_at_answer();
     void give_to_guest();
@@ -143,6 +160,7 @@ class IdeDrive {
     std::vector<std::span<std::uint8_t>> pieces_;
     std::shared_ptr<std::uint64_t> generation_;
     bool io_under_way_ = false;
+    bool pio_ = false; // the transfer under way is one by PIO that dma() moves (Serial ATA)
     bool interrupt_pending_ = false;
     bool running_ = false, again_ = false;
     bool paused_ = false;

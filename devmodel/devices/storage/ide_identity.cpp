@@ -30,6 +30,10 @@ bool TransferModes::select(std::uint8_t mode) {
     }
 }
 
+std::uint8_t checksum(std::span<const std::uint8_t> bytes) {
+    return static_cast<std::uint8_t>(0u - std::accumulate(bytes.begin(), bytes.end(), 0u));
+}
+
 IdentifyData::IdentifyData(std::span<std::uint8_t> block) : block_{block.first(512)} {
     std::ranges::fill(block_, std::uint8_t{0});
 }
@@ -59,10 +63,16 @@ void IdentifyData::modes(const TransferModes& modes) {
     word(88, 0x3fu | unsigned{modes.ultra} << 8);
 }
 
+void IdentifyData::serial_ata(unsigned depth) {
+    if (depth != 0)
+        word(75, depth - 1);
+    word(76, 0x0006u | (depth != 0 ? 0x0100u : 0u)); // 1.5 and 3 Gb/s
+    word(222, 0x101f);                               // a serial transport, to Serial ATA 2.6
+}
+
 void IdentifyData::seal() {
     block_[510] = 0xa5;
-    const auto sum = std::accumulate(block_.begin(), block_.end() - 1, 0u);
-    block_[511] = static_cast<std::uint8_t>(0u - sum);
+    block_[511] = checksum(block_.first(511));
 }
 
 } // namespace escalus

@@ -24,6 +24,9 @@ struct TransferModes {
     bool select(std::uint8_t mode);
 };
 
+/// The byte that makes the sum of all zero.
+[[nodiscard]] std::uint8_t checksum(std::span<const std::uint8_t> bytes);
+
 class IdentifyData {
   public:
     /// Fills `block` (512 bytes) with zeros.
@@ -33,6 +36,9 @@ class IdentifyData {
     /// Two characters a word, the first in the high byte, padded with spaces.
     void text(unsigned index, unsigned words, std::string_view value);
     void modes(const TransferModes& modes);
+    /// What Serial ATA adds (Serial ATA 2.6, 13.2.1): speeds, and native command queueing when `depth` is not
+    /// 0.
+    void serial_ata(unsigned depth);
     /// Word 255: the last thing to do.
     void seal();
 

@@ -18,7 +18,7 @@ inline constexpr std::uint8_t uncorrectable = 0x40, id_not_found = 0x10, aborted
 // Device control.
 inline constexpr std::uint8_t high_order = 0x80, software_reset = 0x04, no_interrupt = 0x02;
 // Device.
-inline constexpr std::uint8_t device_lba = 0x40, device_one = 0x10;
+inline constexpr std::uint8_t device_lba = 0x40, device_one = 0x10, device_force_unit_access = 0x80;
 // Interrupt reason (count register of packet devices).
 inline constexpr std::uint8_t reason_command = 0x01, reason_to_host = 0x02;
 
