@@ -70,6 +70,9 @@ std::string ide(unsigned channel, unsigned unit) {
 std::string ahci(unsigned device, unsigned port) {
     return fmt::format("/pci@i0cf8/pci8086,2922@{:x}/drive@{:x}/disk@0", device, port);
 }
+std::string virtio_disk(unsigned device) {
+    return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", device);
+}
 std::string floppy(unsigned unit) {
     return fmt::format("/pci@i0cf8/isa@1/fdc@03f0/floppy@{:x}", unit);
 }

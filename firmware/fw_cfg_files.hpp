@@ -27,6 +27,8 @@ namespace boot_path {
 [[nodiscard]] std::string ide(unsigned channel, unsigned unit);
 /// A disk or CD-ROM on a port of the AHCI controller at this PCI device.
 [[nodiscard]] std::string ahci(unsigned device, unsigned port);
+/// A virtio disk that is this PCI device.
+[[nodiscard]] std::string virtio_disk(unsigned device);
 [[nodiscard]] std::string floppy(unsigned unit);
 /// The option ROM of a PCI function (network boot).
 [[nodiscard]] std::string pci(unsigned device, unsigned function = 0);

@@ -135,11 +135,12 @@ class DiskParser {
         }
         if (key == "script")
             return script(word, value);
-        if (key == "specification" || key == "grant_usage") {
-            if (key == "specification" && value == "virtio")
-                error(word, "there are no virtio disks yet", "leave specification= away: the disk is IDE");
+        if (key == "specification") {
+            spec_.virtio |= value == "virtio";
             return;
         }
+        if (key == "grant_usage")
+            return;
         error(word, fmt::format("'{}' is not a disk parameter", key),
               "known are target, format, vdev, access, devtype, backendtype, backend, script");
     }

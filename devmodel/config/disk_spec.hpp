@@ -18,6 +18,7 @@ struct DiskSpec {
     bool cdrom = false;
     bool read_only = false;
     bool device_path = false; ///< "phy:": a relative target counts from /dev
+    bool virtio = false;      ///< "specification=virtio"
     Position where;           ///< of the whole specification
 };
 

@@ -14,11 +14,11 @@ namespace escalus {
 
 enum class DiskKind { Disk, CdRom, Floppy };
 /// What a disk or CD-ROM drive is plugged into.
-enum class DiskController { Ide, Ahci };
+enum class DiskController { Ide, Ahci, Virtio };
 
 struct DiskConfig {
     std::string path;   ///< empty: a CD-ROM or floppy drive without a medium
-    std::string device; ///< canonical virtual device: "hda" .. "hdd", "fda"
+    std::string device; ///< canonical virtual device: "hda" .. "hdd", "xvda" .. "xvdp", "fda"
     DiskKind kind = DiskKind::Disk;
     bool read_only = false;
     DiskController controller = DiskController::Ide;

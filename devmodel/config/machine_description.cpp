@@ -27,6 +27,9 @@ constexpr unsigned default_memory = 1024, serial_ports_max = 4, name_length_max 
 /// The control OS in `escalus list`, as Xen calls it.
 constexpr std::string_view control_os_name = "Domain-0";
 constexpr std::array<std::string_view, 4> ide_positions{"hda", "hdb", "hdc", "hdd"};
+constexpr std::array<std::string_view, 16> virtio_positions{"xvda", "xvdb", "xvdc", "xvdd", "xvde", "xvdf",
+                                                            "xvdg", "xvdh", "xvdi", "xvdj", "xvdk", "xvdl",
+                                                            "xvdm", "xvdn", "xvdo", "xvdp"};
 
 bool is_name_character(char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' || c == '+';
@@ -238,10 +241,10 @@ class Builder {
                 if (const auto spec = parse_disk_spec(text.text, text.where, *diagnostics_))
                     placed.push_back({*spec, {}});
         if (const auto cdrom = settings_.string("cdrom"); cdrom && !cdrom->text.empty())
-            placed.push_back({{cdrom->text, "hdc", true, true, false, cdrom->where}, {}});
+            placed.push_back({{cdrom->text, "hdc", true, true, false, false, cdrom->where}, {}});
 
         for (PlacedDisk& disk : placed)
-            if (std::ranges::find(ide_positions, disk.spec.vdev) != ide_positions.end())
+            if (!disk.spec.virtio && std::ranges::find(ide_positions, disk.spec.vdev) != ide_positions.end())
                 claim(placed, disk, disk.spec.vdev);
         for (PlacedDisk& disk : placed)
             if (disk.position.empty())
@@ -261,18 +264,22 @@ class Builder {
                 path = file(spec.cdrom ? FileUse::Kind::CdRom : FileUse::Kind::Disk,
                             below_dev ? "/dev/" + spec.target : spec.target, spec.where, !spec.read_only);
             }
-            result_.machine.disks.push_back({path, disk.position, kind, spec.read_only, controller});
+            result_.machine.disks.push_back(
+                {path, disk.position, kind, spec.read_only,
+                 disk.position.starts_with("xvd") ? DiskController::Virtio : controller});
         }
     }
 
     void claim(const std::vector<PlacedDisk>& placed, PlacedDisk& disk, std::string_view position) {
         if (std::ranges::find(placed, position, &PlacedDisk::position) != placed.end())
             diagnostics_->error(disk.spec.where, fmt::format("two disks cannot both be {}", position),
-                                "the IDE controller has hda, hdb, hdc and hdd");
+                                position.starts_with("xvd") ? "there are virtio disks from xvda to xvdp"
+                                                            : "the IDE controller has hda, hdb, hdc and hdd");
         disk.position = position;
     }
 
-    /// xvda, sda, vda and d0 go to hda and so on, as Xen's emulated disks do, or to the next free position.
+    /// xvda and vda are the virtio disk xvda. sda and d0 go to hda and so on, as Xen's emulated disks do, or
+    /// to the next free position; so do CD-ROM drives, which virtio has not.
     void place(const std::vector<PlacedDisk>& placed, PlacedDisk& disk) {
         const std::string& vdev = disk.spec.vdev;
         std::string_view unit = vdev;
@@ -294,6 +301,15 @@ class Builder {
             return error(fmt::format("'{}' is a partition: a machine has whole disks", vdev),
                          fmt::format("write {}", vdev.substr(0, vdev.find_last_not_of("0123456789p") + 1)));
         const auto wanted = by_number ? *to_integer(unit) : unit.size() == 1 ? unit[0] - 'a' : 99;
+        const bool paravirtual = vdev.starts_with("xvd") || vdev.starts_with("vd");
+        if (disk.spec.virtio || (paravirtual && !disk.spec.cdrom)) {
+            if (disk.spec.cdrom)
+                return error("there are no virtio CD-ROM drives", "leave specification= away: it is IDE");
+            if (wanted < 0 || wanted >= static_cast<std::int64_t>(virtio_positions.size()))
+                return error(fmt::format("there is no {}: virtio disks are xvda to xvdp", vdev),
+                             "write xvda");
+            return claim(placed, disk, virtio_positions[static_cast<std::size_t>(wanted)]);
+        }
         if (vdev.starts_with("hd"))
             return error(fmt::format("there is no {}: the IDE controller has room for four", vdev),
                          "write hda, hdb, hdc or hdd");

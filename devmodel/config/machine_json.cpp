@@ -144,6 +144,8 @@ std::string_view to_string(DiskController controller) {
         return "ide";
     case DiskController::Ahci:
         return "ahci";
+    case DiskController::Virtio:
+        return "virtio";
     }
     return {};
 }

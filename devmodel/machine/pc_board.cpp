@@ -5,10 +5,12 @@
 #include "devmodel/backends/char/open_char_backend.hpp"
 #include "devmodel/devices/storage/ata_disk.hpp"
 #include "devmodel/devices/storage/atapi_cdrom.hpp"
+#include "devmodel/devices/virtio/virtio_blk.hpp"
 #include "devmodel/machine/pci_setup.hpp"
 #include "firmware/find_firmware.hpp"
 #include "firmware/fw_cfg_files.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <ctime>
@@ -24,7 +26,8 @@ namespace {
 constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
 // I/O APIC inputs that no wire of the board drives: the HPET's own choice.
 constexpr std::uint32_t hpet_routes = 0xf00000;
-constexpr unsigned ide_device = 1, ide_function = 1, ahci_device = 8;
+constexpr unsigned ide_device = 1, ide_function = 1, ahci_device = 8, first_virtio_device = 0x10,
+                   virtio_disks = 16, most_disk_queues = 4;
 
 struct ComPort {
     std::uint16_t base;
@@ -32,10 +35,16 @@ struct ComPort {
 };
 constexpr std::array<ComPort, 4> com_ports{{{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}}};
 
-// hda is 0.
+// hda is 0, and so is xvda.
 unsigned disk_number(const DiskConfig& disk) {
     if (disk.kind == DiskKind::Floppy)
         throw std::runtime_error{fmt::format("{}: floppy drives are not there yet", disk.device)};
+    if (disk.controller == DiskController::Virtio) {
+        const auto n = static_cast<unsigned>(disk.device.back() - 'a');
+        if (disk.device.size() != 4 || !disk.device.starts_with("xvd") || n >= virtio_disks)
+            throw std::runtime_error{fmt::format("{}: virtio disks are xvda to xvdp", disk.device)};
+        return n;
+    }
     if (disk.device.size() != 3 || !disk.device.starts_with("hd") || disk.device[2] < 'a' ||
         disk.device[2] > 'd')
         throw std::runtime_error{fmt::format("{}: the pc machine has hda, hdb, hdc and hdd", disk.device)};
@@ -47,6 +56,8 @@ std::string boot_path_of(const DiskConfig& disk) {
     switch (disk.controller) {
     case DiskController::Ahci:
         return boot_path::ahci(ahci_device, n);
+    case DiskController::Virtio:
+        return boot_path::virtio_disk(first_virtio_device + n);
     case DiskController::Ide:
         break;
     }
@@ -113,7 +124,8 @@ PcBoard::PcBoard(boost::asio::io_context& loop, std::mutex& device_lock, Clock& 
             mouse,
             a20,
             I8042::Wiring{
-                .keyboard_irq = isa.line(1), .mouse_irq = isa.line(12), .reset = std::move(signals.reset)}} {
+                .keyboard_irq = isa.line(1), .mouse_irq = isa.line(12), .reset = std::move(signals.reset)}},
+      clock_{clock} {
     if (config.apic) {
         io_apic.emplace(memory_bus, apic_bus, static_cast<std::uint8_t>(0));
         intr.connect(*io_apic, 0);
@@ -164,8 +176,15 @@ void PcBoard::plug_card(unsigned slot, PciFunction& card) {
     devices_.push_back(&card);
 }
 
-void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium) {
+void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, unsigned vcpus) {
     const auto n = disk_number(disk);
+    if (disk.controller == DiskController::Virtio) {
+        auto device = std::make_unique<VirtioBlk>(clock_, std::move(medium), disk.device,
+                                                  std::min(vcpus, most_disk_queues));
+        virtio.push_back(std::make_unique<VirtioPci>(PciSpaces{ports, memory_bus}, space, std::move(device)));
+        plug_card(first_virtio_device + n, *virtio.back());
+        return;
+    }
     std::unique_ptr<IdeDrive> drive;
     if (disk.kind == DiskKind::CdRom)
         drive = std::make_unique<AtapiCdrom>(std::move(medium));
@@ -189,7 +208,7 @@ void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock,
             medium = FileBackend::open(disk.path, disk.read_only || cdrom, loop, device_lock);
         else if (!cdrom)
             throw std::runtime_error{fmt::format("{}: a hard disk needs a file", disk.device)};
-        attach(disk, std::move(medium));
+        attach(disk, std::move(medium), config.vcpus);
     }
 }
 

@@ -2,7 +2,7 @@
 // The pc machine's main board: every device but the processors, built from a MachineConfig and wired.
 //
 //   PCI 00.0 i440FX   01.0 PIIX3 bridge   01.1 PIIX3 IDE   01.3 PIIX4 power management   02.0 VGA
-//       08.0 AHCI, when a disk is plugged into it
+//       08.0 AHCI, when a disk is plugged into it   10.0 to 1f.0 virtio disks
 #pragma once
 
 #include "devmodel/backends/char/char_backend.hpp"
@@ -29,6 +29,7 @@
 #include "devmodel/devices/serial/uart16550.hpp"
 #include "devmodel/devices/storage/ahci.hpp"
 #include "devmodel/devices/storage/piix_ide.hpp"
+#include "devmodel/devices/virtio/virtio_pci.hpp"
 #include "devmodel/machine/address_space.hpp"
 #include "devmodel/machine/apic_window.hpp"
 #include "devmodel/machine/isa_interrupts.hpp"
@@ -100,6 +101,7 @@ class PcBoard {
     Piix4Pm pm;
     PiixIde ide;
     std::optional<Ahci> ahci;
+    std::vector<std::unique_ptr<VirtioPci>> virtio;
     std::optional<Vga> vga;
     I8254 pit;
     Mc146818 rtc;
@@ -116,13 +118,14 @@ class PcBoard {
   private:
     void plug_pci();
     void plug_card(unsigned slot, PciFunction& card);
-    void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium);
+    void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, unsigned vcpus);
     void open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config);
     void open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
                      const MachineConfig& config, const std::string& runtime_directory);
     void tell_firmware(const MachineConfig& config);
     void set_cmos_memory_sizes();
 
+    Clock& clock_;
     std::vector<Device*> devices_;
     unsigned serial_ports_ = 0; // a bit each
 };

@@ -88,6 +88,12 @@ def disk_pio(context):
     _write_disk(context, "disk-pio", "libata.dma=0", "transfer mode: XFER_.*PIO")
 
 
+@boot_test("disk-virtio", "64 MiB to a virtio disk; the host reads back the same bytes")
+def disk_virtio(context):
+    _write_disk(context, "disk-virtio", "escalus.disk=vda", r"driver: \S*virtio\S* .*cache: write back discard: [1-9]",
+                "xvda")
+
+
 @boot_test("disk-ahci", "64 MiB to an AHCI disk by queued commands; the host reads back the same bytes")
 def disk_ahci(context):
     _write_disk(context, "disk-ahci", "", r"queue depth: 32", hdtype="ahci")
@@ -123,9 +129,26 @@ def disk_kill(context):
     _kill(context, "disk-kill")
 
 
+@boot_test("virtio-kill", "the same with a virtio disk")
+def virtio_kill(context):
+    _kill(context, "virtio-kill", "escalus.disk=vda", "xvda")
+
+
 @boot_test("ahci-kill", "the same with an AHCI disk and its queue")
 def ahci_kill(context):
     _kill(context, "ahci-kill", hdtype="ahci")
+
+
+@boot_test("disk-firmware", "SeaBIOS starts GRUB from an AHCI disk, an AHCI CD-ROM and a virtio disk")
+def disk_firmware(context):
+    medium = context.media("grub-rescue")
+    for name, boot, disk, keys in (("from-ahci", "c", "hda,r", {"hdtype": "ahci"}),
+                                   ("from-ahci-cd", "d", "hdc,cdrom", {"hdtype": "ahci"}),
+                                   ("from-virtio", "c", "xvda,r", {})):
+        guest = context.create(name, display=1, boot=boot, disks=[f"{medium},raw,{disk}"], **keys)
+        guest.grub_prompt()
+        guest.destroy()
+        wait_for(f"{name} is gone", lambda guest=guest: guest.state() is None, 60)
 
 
 @boot_test("two-guests", "two guests at once, from two device models, and one more on a screen",

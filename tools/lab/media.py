@@ -196,7 +196,8 @@ echo processors: done
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
     "write-disk": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
-echo "driver: $(readlink -f /sys/block/$disk) queue depth: $(cat /sys/block/$disk/device/queue_depth)"
+echo "driver: $(readlink -f /sys/block/$disk) queue depth: $(cat /sys/block/$disk/device/queue_depth) \\
+  cache: $(cat /sys/block/$disk/queue/write_cache) discard: $(cat /sys/block/$disk/queue/discard_max_bytes)"
 echo "transfer mode: $(cat /sys/class/ata_device/*/xfer_mode)"
 seq -w 1 200000 >/tmp/base
 head -c 1048568 /tmp/base >/tmp/block

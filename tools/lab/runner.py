@@ -24,7 +24,8 @@ TIDY_BUDGET = 300  # seconds; a first run over the whole tree takes longer
 TESTS = "usr/share/escalus-tests"  # in the control OS
 BOCHS_POOL = 704  # MiB
 BOCHS_MEDIA = ("grub-rescue",)
-DISK_MODULES = ("ata_piix", "ahci", "ata_generic", "sd_mod", "sr_mod", "isofs", "crc32c_generic", "ext4")
+DISK_MODULES = ("ata_piix", "ahci", "virtio_pci", "virtio_blk", "ata_generic", "sd_mod", "sr_mod", "isofs",
+                "crc32c_generic", "ext4")
 
 
 class Report:

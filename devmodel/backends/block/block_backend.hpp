@@ -30,6 +30,18 @@ class BlockBackend {
     /// All writes that completed before the call are on stable storage when this completes.
     virtual void flush(Completion done) = 0;
 
+    /// Whether discard() and write_zeroes() work.
+    [[nodiscard]] virtual bool can_trim() const { return false; }
+    /// A hint that the range's contents are not needed: they may be anything afterwards.
+    virtual void discard(std::uint64_t /*offset*/, std::uint64_t /*bytes*/, Completion done) {
+        done(std::make_error_code(std::errc::operation_not_supported));
+    }
+    /// `unmap`: the range may give its space back.
+    virtual void write_zeroes(std::uint64_t /*offset*/, std::uint64_t /*bytes*/, bool /*unmap*/,
+                              Completion done) {
+        done(std::make_error_code(std::errc::operation_not_supported));
+    }
+
     /// Reads into several pieces in one go when the data is at hand without waiting. False when it is not (or
     /// the range is wrong): the pieces may then hold anything, and read() is to be used. Lets DMA go straight
     /// into guest memory, which must not be handed to a request that outlives the call.

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -29,6 +30,19 @@ constexpr std::size_t most_pieces = 1024; // IOV_MAX
 
 std::error_code system_error(int number) {
     return {number, std::system_category()};
+}
+
+bool unsupported(const std::error_code& error) {
+    return error.value() == EOPNOTSUPP || error.value() == ENOSYS || error.value() == EINVAL;
+}
+
+// fallocate works on files and on block devices.
+std::error_code punch(int fd, std::uint64_t offset, std::uint64_t bytes, int mode) {
+    while (::fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                       static_cast<off_t>(bytes)) != 0)
+        if (errno != EINTR)
+            return system_error(errno);
+    return {};
 }
 
 class Descriptor {
@@ -270,6 +284,46 @@ void FileBackend::write(std::uint64_t offset, std::span<const std::uint8_t> data
         return;
     }
     s.submit([fd = s.fd.get(), offset, data] { return write_all(fd, offset, data); }, std::move(done));
+}
+
+template <typename Work>
+void FileBackend::trim(std::uint64_t offset, std::uint64_t bytes, Work work, Completion done) {
+    State& s = *state_;
+    if (s.read_only)
+        done(std::make_error_code(std::errc::read_only_file_system));
+    else if (offset > s.size || bytes > s.size - offset)
+        done(std::make_error_code(std::errc::invalid_argument));
+    else if (bytes == 0)
+        done({});
+    else
+        s.submit(std::move(work), std::move(done));
+}
+
+void FileBackend::discard(std::uint64_t offset, std::uint64_t bytes, Completion done) {
+    trim(
+        offset, bytes,
+        [fd = state_->fd.get(), offset, bytes] {
+            const auto error = punch(fd, offset, bytes, FALLOC_FL_PUNCH_HOLE);
+            return unsupported(error) ? std::error_code{} : error; // it is a hint
+        },
+        std::move(done));
+}
+
+void FileBackend::write_zeroes(std::uint64_t offset, std::uint64_t bytes, bool unmap, Completion done) {
+    trim(
+        offset, bytes,
+        [fd = state_->fd.get(), offset, bytes, unmap] {
+            auto error = punch(fd, offset, bytes, unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+            if (!unsupported(error))
+                return error;
+            const std::vector<std::uint8_t> zeros(std::min<std::uint64_t>(bytes, 1 << 20));
+            error = {};
+            for (std::uint64_t at = 0; at < bytes && !error; at += zeros.size())
+                error = write_all(fd, offset + at,
+                                  std::span{zeros}.first(std::min<std::uint64_t>(zeros.size(), bytes - at)));
+            return error;
+        },
+        std::move(done));
 }
 
 void FileBackend::flush(Completion done) {

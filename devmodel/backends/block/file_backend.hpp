@@ -40,9 +40,15 @@ class FileBackend final : public BlockBackend {
     void read(std::uint64_t offset, std::span<std::uint8_t> data, Completion done) override;
     void write(std::uint64_t offset, std::span<const std::uint8_t> data, Completion done) override;
     void flush(Completion done) override;
+    [[nodiscard]] bool can_trim() const override { return !read_only(); }
+    void discard(std::uint64_t offset, std::uint64_t bytes, Completion done) override;
+    void write_zeroes(std::uint64_t offset, std::uint64_t bytes, bool unmap, Completion done) override;
     bool try_read(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) override;
 
   private:
+    template <typename Work>
+    void trim(std::uint64_t offset, std::uint64_t bytes, Work work, Completion done);
+
     struct State;
     explicit FileBackend(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;

@@ -48,6 +48,23 @@ class MemoryBackend final : public BlockBackend {
         ++flushes;
         submit([this] { return fail_flush ? io_error() : std::error_code{}; }, std::move(done));
     }
+    [[nodiscard]] bool can_trim() const override { return !read_only_; }
+    void discard(std::uint64_t offset, std::uint64_t size, Completion done) override {
+        ++discards;
+        write_zeroes(offset, size, true, std::move(done));
+    }
+    void write_zeroes(std::uint64_t offset, std::uint64_t size, bool, Completion done) override {
+        submit(
+            [this, offset, size] {
+                if (read_only_)
+                    return std::make_error_code(std::errc::read_only_file_system);
+                if (auto error = check(offset, size))
+                    return error;
+                std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), size, std::uint8_t{0});
+                return std::error_code{};
+            },
+            std::move(done));
+    }
     bool try_read(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) override {
         if (deferred)
             return false;
@@ -83,7 +100,7 @@ class MemoryBackend final : public BlockBackend {
     std::optional<std::uint64_t> bad_offset; ///< requests that cover this byte fail
     bool fail_flush = false;
     bool deferred = false; ///< requests wait for complete_one()
-    unsigned reads = 0, writes = 0, flushes = 0, straight_reads = 0;
+    unsigned reads = 0, writes = 0, flushes = 0, discards = 0, straight_reads = 0;
 
   private:
     using Work = std::function<std::error_code()>;

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/devices/virtio/virtqueue.hpp"
+
+#include "devmodel/machine/little_endian.hpp"
+
+#include <array>
+#include <atomic>
+#include <bit>
+
+namespace escalus {
+
+// --- Buffers -----------------------------------------------------------------------------------------------
+
+void GuestBuffers::add(GuestPhys address, std::uint32_t bytes) {
+    if (bytes == 0)
+        return;
+    pieces_.push_back({address, bytes});
+    size_ += bytes;
+}
+
+bool GuestBuffers::drop_back(std::uint64_t bytes) {
+    if (bytes > size_)
+        return false;
+    size_ -= bytes;
+    while (bytes != 0) {
+        auto& last = pieces_.back();
+        const auto n = std::min(bytes, last.bytes);
+        last.bytes -= n;
+        bytes -= n;
+        if (last.bytes == 0)
+            pieces_.pop_back();
+    }
+    return true;
+}
+
+bool GuestBuffers::drop_front(std::uint64_t bytes) {
+    if (bytes > size_)
+        return false;
+    size_ -= bytes;
+    auto first = pieces_.begin();
+    while (bytes != 0) {
+        const auto n = std::min(bytes, first->bytes);
+        first->address += n;
+        first->bytes -= n;
+        bytes -= n;
+        if (first->bytes == 0)
+            ++first;
+    }
+    pieces_.erase(pieces_.begin(), first);
+    return true;
+}
+
+/// Calls visit(address, bytes) for each piece of a range until it returns false.
+template <typename Visit>
+bool GuestBuffers::visit(std::uint64_t offset, std::uint64_t bytes, Visit visit) const {
+    for (const Piece& piece : pieces_) {
+        if (bytes == 0)
+            break;
+        if (offset >= piece.bytes) {
+            offset -= piece.bytes;
+            continue;
+        }
+        const auto n = std::min(bytes, piece.bytes - offset);
+        if (!visit(GuestPhys{raw(piece.address) + offset}, static_cast<std::size_t>(n)))
+            return false;
+        offset = 0;
+        bytes -= n;
+    }
+    return bytes == 0;
+}
+
+bool GuestBuffers::read(GuestMemory& memory, std::uint64_t offset, std::span<std::uint8_t> data) const {
+    return visit(offset, data.size(), [&](GuestPhys address, std::size_t n) {
+        const bool good = memory.read(address, data.first(n));
+        data = data.subspan(n);
+        return good;
+    });
+}
+
+bool GuestBuffers::write(GuestMemory& memory, std::uint64_t offset,
+                         std::span<const std::uint8_t> data) const {
+    return visit(offset, data.size(), [&](GuestPhys address, std::size_t n) {
+        const bool good = memory.write(address, data.first(n));
+        data = data.subspan(n);
+        return good;
+    });
+}
+
+bool GuestBuffers::map(GuestMemory& memory, std::uint64_t offset, std::size_t bytes, Access access,
+                       std::vector<std::span<std::uint8_t>>& pieces) const {
+    constexpr std::size_t most_pieces = 256; // one preadv takes 1024
+    pieces.clear();
+    return visit(offset, bytes, [&](GuestPhys address, std::size_t n) {
+        const auto view = memory.at(address, n, access);
+        if (view.size() != n || pieces.size() == most_pieces)
+            return false;
+        pieces.push_back(view);
+        return true;
+    });
+}
+
+std::optional<GuestPhys> GuestBuffers::address_of(std::uint64_t offset) const {
+    std::optional<GuestPhys> found;
+    visit(offset, 1, [&](GuestPhys address, std::size_t) {
+        found = address;
+        return true;
+    });
+    return found;
+}
+
+// --- The queue ---------------------------------------------------------------------------------------------
+
+namespace {
+constexpr std::uint16_t flag_next = 1, flag_write = 2, flag_indirect = 4;
+constexpr std::uint16_t no_interrupt = 1;
+constexpr std::uint32_t descriptor_bytes = 16;
+constexpr unsigned longest_chain = 1024; // what an indirect table may hold, too
+// Offsets in the available and the used ring.
+constexpr std::uint64_t ring_flags = 0, ring_index = 2, ring_entries = 4;
+} // namespace
+
+void Virtqueue::reset() {
+    entries_ = most_entries_;
+    descriptors = available = used = 0;
+    taken_ = given_ = told_ = 0;
+    enabled_ = event_index_ = broken_ = false;
+}
+
+bool Virtqueue::set_entries(std::uint16_t entries) {
+    if (!std::has_single_bit(entries) || entries > most_entries_)
+        return false;
+    entries_ = entries;
+    return true;
+}
+
+void Virtqueue::enable(bool event_index) {
+    enabled_ = true;
+    event_index_ = event_index;
+    // Alignments as 2.6 demands; indices are read and written whole.
+    broken_ = descriptors % 16 != 0 || available % 2 != 0 || used % 4 != 0;
+}
+
+std::optional<std::uint16_t> Virtqueue::load16(std::uint64_t address) {
+    const auto view = memory_.at(GuestPhys{address}, 2, Access::Read);
+    if (view.size() != 2) {
+        broken_ = true;
+        return {};
+    }
+    // Other processors of the guest write it: one load, and what they wrote before it is seen after it.
+    auto& value = *reinterpret_cast<std::uint16_t*>(view.data()); // NOLINT(*-reinterpret-cast)
+    return std::atomic_ref{value}.load(std::memory_order_acquire);
+}
+
+void Virtqueue::store16(std::uint64_t address, std::uint16_t new_value) {
+    const auto view = memory_.at(GuestPhys{address}, 2, Access::Write);
+    if (view.size() != 2) {
+        broken_ = true;
+        return;
+    }
+    auto& value = *reinterpret_cast<std::uint16_t*>(view.data()); // NOLINT(*-reinterpret-cast)
+    std::atomic_ref{value}.store(new_value, std::memory_order_release);
+}
+
+bool Virtqueue::read_descriptor(std::uint64_t table, std::uint16_t index, Descriptor& descriptor) {
+    std::array<std::uint8_t, descriptor_bytes> bytes{};
+    if (!memory_.read(GuestPhys{table + std::uint64_t{index} * descriptor_bytes}, bytes))
+        return false;
+    descriptor = {load_le<std::uint64_t>(bytes), load_le<std::uint32_t>(bytes, 8),
+                  load_le<std::uint16_t>(bytes, 12), load_le<std::uint16_t>(bytes, 14)};
+    return true;
+}
+
+/// 2.6.5: descriptors linked by `next`, or one that refers to a table of such.
+bool Virtqueue::collect(std::uint16_t head, VirtqueueChain& chain) {
+    std::uint64_t table = descriptors;
+    unsigned limit = entries_;
+    bool indirect = false;
+    std::uint16_t index = head;
+    for (unsigned count = 0; count < limit; ++count) {
+        Descriptor d{};
+        if (index >= limit || !read_descriptor(table, index, d))
+            return false;
+        if ((d.flags & flag_indirect) != 0) {
+            // Only the last of a chain, and not within a table; its write flag means nothing.
+            if (indirect || (d.flags & flag_next) != 0 || d.bytes == 0 || d.bytes % descriptor_bytes != 0 ||
+                d.bytes / descriptor_bytes > longest_chain)
+                return false;
+            indirect = true;
+            table = d.address;
+            limit = d.bytes / descriptor_bytes;
+            index = 0;
+            count = ~0u; // the table is counted anew
+            continue;
+        }
+        if ((d.flags & flag_write) != 0)
+            chain.writable.add(GuestPhys{d.address}, d.bytes);
+        else if (chain.writable.size() != 0)
+            return false; // readable ones come first
+        else
+            chain.readable.add(GuestPhys{d.address}, d.bytes);
+        if ((d.flags & flag_next) == 0)
+            return true;
+        index = d.next;
+    }
+    return false; // it loops
+}
+
+std::optional<VirtqueueChain> Virtqueue::take() {
+    if (!enabled_ || broken_)
+        return {};
+    const auto offered = load16(available + ring_index);
+    if (!offered || *offered == taken_)
+        return {};
+    if (static_cast<std::uint16_t>(*offered - taken_) > entries_) {
+        broken_ = true;
+        return {};
+    }
+    const auto head = load16(available + ring_entries + 2ull * (taken_ % entries_));
+    VirtqueueChain chain;
+    if (!head || !collect(*head, chain)) {
+        broken_ = true;
+        return {};
+    }
+    ++taken_;
+    chain.head = *head;
+    return chain;
+}
+
+void Virtqueue::give_back(std::uint16_t head, std::uint32_t written) {
+    if (!enabled_ || broken_)
+        return;
+    std::array<std::uint8_t, 8> element{};
+    store_le<std::uint32_t>(element, 0, head);
+    store_le<std::uint32_t>(element, 4, written);
+    if (!memory_.write(GuestPhys{used + ring_entries + 8ull * (given_ % entries_)}, element)) {
+        broken_ = true;
+        return;
+    }
+    store16(used + ring_index, ++given_);
+}
+
+bool Virtqueue::ask_for_notification() {
+    if (!enabled_ || broken_)
+        return true;
+    if (event_index_)
+        store16(available_event(), taken_);
+    std::atomic_thread_fence(std::memory_order_seq_cst); // the wish is out before the ring is looked at again
+    const auto offered = load16(available + ring_index);
+    return !offered || *offered == taken_;
+}
+
+bool Virtqueue::wants_interrupt() {
+    if (!enabled_ || broken_ || told_ == given_)
+        return false;
+    const auto before = told_;
+    told_ = given_;
+    std::atomic_thread_fence(std::memory_order_seq_cst); // the used index is out before the wish is read
+    if (event_index_) {
+        const auto event = load16(used_event());
+        return event &&
+               static_cast<std::uint16_t>(given_ - *event - 1) < static_cast<std::uint16_t>(given_ - before);
+    }
+    const auto flags = load16(available + ring_flags);
+    return flags && (*flags & no_interrupt) == 0;
+}
+
+} // namespace escalus

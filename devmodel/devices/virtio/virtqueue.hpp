@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A split virtqueue (Virtual I/O Device 1.1, 2.6), device side: takes chains of buffers that the driver made
+// available, and gives them back used.
+//
+// State: where the three parts are, how far the device has read and written, negotiated options, and whether
+// the driver broke the rules: then nothing more is taken until a reset. Everything in the ring is the guest's
+// word, read once and checked: indices, lengths, loops, indirect tables, addresses.
+// Missing: packed virtqueues (not offered).
+#pragma once
+
+#include "devmodel/machine/guest_memory.hpp"
+
+#include <optional>
+
+namespace escalus {
+
+/// Pieces of guest memory that are one buffer.
+class GuestBuffers {
+  public:
+    void add(GuestPhys address, std::uint32_t bytes);
+    [[nodiscard]] std::uint64_t size() const { return size_; }
+    /// Takes `bytes` bytes off the end; false when there are not so many.
+    bool drop_back(std::uint64_t bytes);
+    /// Takes them off the start.
+    bool drop_front(std::uint64_t bytes);
+
+    /// False when part of it is not there or not memory.
+    bool read(GuestMemory& memory, std::uint64_t offset, std::span<std::uint8_t> data) const;
+    bool write(GuestMemory& memory, std::uint64_t offset, std::span<const std::uint8_t> data) const;
+    /// Host views; false also when there are too many to be worth it.
+    bool map(GuestMemory& memory, std::uint64_t offset, std::size_t bytes, Access access,
+             std::vector<std::span<std::uint8_t>>& pieces) const;
+    /// The address of a byte.
+    [[nodiscard]] std::optional<GuestPhys> address_of(std::uint64_t offset) const;
+
+  private:
+    struct Piece {
+        GuestPhys address;
+        std::uint64_t bytes;
+    };
+    template <typename Visit>
+    bool visit(std::uint64_t offset, std::uint64_t bytes, Visit visit) const;
+
+    std::vector<Piece> pieces_;
+    std::uint64_t size_ = 0;
+};
+
+struct VirtqueueChain {
+    std::uint16_t head = 0;
+    GuestBuffers readable; ///< by the device
+    GuestBuffers writable;
+};
+
+class Virtqueue {
+  public:
+    explicit Virtqueue(GuestMemory& memory, std::uint16_t most_entries)
+        : most_entries_{most_entries}, memory_{memory} {
+        reset();
+    }
+    void reset();
+
+    // The transport's side.
+    [[nodiscard]] std::uint16_t most_entries() const { return most_entries_; }
+    [[nodiscard]] std::uint16_t entries() const { return entries_; }
+    /// A power of two up to most_entries(); else false.
+    bool set_entries(std::uint16_t entries);
+    std::uint64_t descriptors = 0, available = 0, used = 0; ///< addresses
+    void enable(bool event_index);
+    [[nodiscard]] bool enabled() const { return enabled_; }
+
+    // The device's side.
+    /// The next chain; nothing when there is none or the queue is broken.
+    std::optional<VirtqueueChain> take();
+    /// `written`: bytes of the writable buffers that now hold something.
+    void give_back(std::uint16_t head, std::uint32_t written);
+    /// The device has taken all and wants to hear of the next. False: there is more already.
+    bool ask_for_notification();
+    /// Whether the driver wants an interrupt for what was given back since the last call.
+    bool wants_interrupt();
+    [[nodiscard]] bool broken() const { return broken_; }
+
+  private:
+    struct Descriptor {
+        std::uint64_t address;
+        std::uint32_t bytes;
+        std::uint16_t flags, next;
+    };
+    [[nodiscard]] std::optional<std::uint16_t> load16(std::uint64_t address);
+    void store16(std::uint64_t address, std::uint16_t value);
+    bool read_descriptor(std::uint64_t table, std::uint16_t index, Descriptor& descriptor);
+    bool collect(std::uint16_t head, VirtqueueChain& chain);
+    [[nodiscard]] std::uint64_t used_event() const { return available + 4 + 2ull * entries_; }
+    [[nodiscard]] std::uint64_t available_event() const { return used + 4 + 8ull * entries_; }
+
+    std::uint16_t most_entries_;
+    GuestMemory& memory_;
+    std::uint16_t entries_ = 0;
+    std::uint16_t taken_ = 0, given_ = 0, told_ = 0; // free-running, as the ring's indices
+    bool enabled_ = false, event_index_ = false, broken_ = false;
+};
+
+} // namespace escalus
