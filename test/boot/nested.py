@@ -40,6 +40,12 @@ def nested_vmx(context):
     _judge(context, nested.Bochs("corei7_skylake_x"), 600)
 
 
+@boot_test("nested-vmx-old", "the nested-virtualization suite on Bochs' VT-x without unrestricted guest (corei5_lynnfield_750)",
+           own_machine=True)
+def nested_vmx_old(context):
+    _judge(context, nested.Bochs("corei5_lynnfield_750"), 600)
+
+
 @boot_test("nested-kvm", "the nested-virtualization suite under KVM", own_machine=True)
 def nested_kvm(context):
     if not emulator.nested_kvm():

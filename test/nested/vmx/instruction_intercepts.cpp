@@ -417,7 +417,8 @@ FAMILY(group, "undefined-without-its-control-", enabled, "SDM 3C, 25.3") {
         skip("this CPU has no such instruction");
     Guest guest(row.code);
     prepare(guest, row.code);
-    set_bits(Field::GuestCr4, cr4::osxsave);
+    if (row.bit == secondary::xsaves)
+        set_bits(Field::GuestCr4, cr4::osxsave);
     clear_bits(Field::SecondaryControls, row.bit);
     guest.run_to_handler(vector_ud);
 }
