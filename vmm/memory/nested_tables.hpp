@@ -15,13 +15,13 @@ struct NestedFormat {
     std::uint64_t present; ///< an entry with none of these is not there
     std::uint64_t table;   ///< entry that points to a table
     std::uint64_t read, write, execute,
-        no_execute;          ///< leaf rights; no_execute is set where execute is not wanted
-    std::uint64_t leaf;      ///< set in leaves unless map() is told otherwise (memory type)
-    std::uint64_t large;     ///< leaf above the lowest level
-    std::uint64_t dirty;     ///< set by the CPU, or by permits() where the CPU does not
+        no_execute;      ///< leaf rights; no_execute is set where execute is not wanted
+    std::uint64_t leaf;  ///< set in leaves unless map() is told otherwise (memory type)
+    std::uint64_t large; ///< leaf above the lowest level
+    std::uint64_t dirty; ///< set by the CPU, or by permits() where the CPU does not
     bool pages_1g;
-    std::uint64_t may_write = 0; ///< 0 where the CPU sets dirty bits; else leaves that may be written have this
-                             ///< bit and get `write` with their first write
+    std::uint64_t may_write = 0; ///< 0 where the CPU sets dirty bits; else leaves that may be written have
+                                 ///< this bit and get `write` with their first write
 };
 
 class NestedTables {
