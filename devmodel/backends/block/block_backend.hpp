@@ -8,6 +8,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include <system_error>
 
@@ -34,12 +35,12 @@ class BlockBackend {
     [[nodiscard]] virtual bool can_trim() const { return false; }
     /// A hint that the range's contents are not needed: they may be anything afterwards.
     virtual void discard(std::uint64_t /*offset*/, std::uint64_t /*bytes*/, Completion done) {
-        done(std::make_error_code(std::errc::operation_not_supported));
+        std::move(done)(std::make_error_code(std::errc::operation_not_supported));
     }
     /// `unmap`: the range may give its space back.
     virtual void write_zeroes(std::uint64_t /*offset*/, std::uint64_t /*bytes*/, bool /*unmap*/,
                               Completion done) {
-        done(std::make_error_code(std::errc::operation_not_supported));
+        std::move(done)(std::make_error_code(std::errc::operation_not_supported));
     }
 
     /// Reads into several pieces in one go when the data is at hand without waiting. False when it is not (or
