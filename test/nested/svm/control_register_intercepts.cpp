@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Accesses to control and debug registers.
+#include "test/nested/guests/control_registers_code.hpp"
 #include "test/nested/svm/guest.hpp"
 
 namespace escalus::nested::svm {
@@ -129,9 +130,6 @@ FAMILY(group, "write-dr0-from-", general_registers, "APM 2, 15.8.1") {
     EXPECT_EQ(guest.control.exit_info1, row.number);
 }
 
-GUEST_CODE(use_clts, 64, "clts");
-GUEST_CODE(use_lmsw, 64, "lmsw %cx");
-GUEST_CODE(use_smsw, 64, "smsw %rcx");
 GUEST_CODE(use_mov_to_cr0, 64, "mov %rcx, %cr0");
 
 CHECK(group, "clts-is-a-write-of-cr0", "APM 2, 15.9, table 15-7") {

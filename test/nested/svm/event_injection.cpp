@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // EVENTINJ: every type and vector, what the handler finds, and what happens when the delivery itself faults.
+#include "test/nested/guests/injection_code.hpp"
 #include "test/nested/svm/guest.hpp"
 
 namespace escalus::nested::svm {
@@ -7,10 +8,6 @@ namespace escalus::nested::svm {
 namespace {
 
 constexpr Group group{"svm-injection", "event injection", vendor};
-
-GUEST_CODE(do_nothing, 64, "nop");
-GUEST_CODE(do_nothing32, 32, "nop");
-GUEST_CODE(do_nothing16, 16, "nop");
 
 constexpr bool has_error_code(unsigned vector) {
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 ||
@@ -291,7 +288,6 @@ CHECK(group, "nmi-in-delivery", "APM 2, 15.7.2, table 15-1: type 2") {
     EXPECT_EQ(guest.control.exit_interrupt, injected(event_nmi, 2));
 }
 
-GUEST_CODE(do_int, 64, "int $0x41");
 CHECK(group, "software-interrupt-in-delivery", "APM 2, 15.7.2, table 15-1: type 4") {
     Guest guest(do_int);
     remove_gate(0x41);
@@ -303,7 +299,6 @@ CHECK(group, "software-interrupt-in-delivery", "APM 2, 15.7.2, table 15-1: type 
     EXPECT_EQ(guest.save.rip, rip);
 }
 
-GUEST_CODE(do_int3, 64, "int3");
 CHECK(group, "breakpoint-in-delivery-is-an-exception",
       "APM 2, 15.7.2: INT3 is an exception for EXITINTINFO") {
     Guest guest(do_int3);
@@ -313,7 +308,6 @@ CHECK(group, "breakpoint-in-delivery-is-an-exception",
     EXPECT_EQ(guest.control.exit_interrupt, injected(event_exception, 3));
 }
 
-GUEST_CODE(do_ud, 64, "ud2");
 CHECK(group, "guest-s-own-exception-in-delivery", "APM 2, 15.7.2") {
     Guest guest(do_ud);
     remove_gate(6);

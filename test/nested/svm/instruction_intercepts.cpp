@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Instructions that leave guest mode: when asked, not when not asked, before or after their own faults.
+#include "test/nested/guests/instructions_code.hpp"
 #include "test/nested/svm/guest.hpp"
 
 namespace escalus::nested::svm {
@@ -9,26 +10,10 @@ namespace {
 constexpr Group group{"svm-intercepts", "instructions are intercepted when asked, and only then", vendor};
 constexpr unsigned vector_db = 1, vector_ud = 6, vector_gp = 13;
 
-GUEST_CODE(do_sidt, 64, "sidt -64(%rsp)");
-GUEST_CODE(do_sgdt, 64, "sgdt -64(%rsp)");
-GUEST_CODE(do_sldt, 64, "sldt %ecx");
-GUEST_CODE(do_str, 64, "str %ecx");
-GUEST_CODE(do_lidt, 64, "lidt (%rdi)");
-GUEST_CODE(do_lgdt, 64, "lgdt (%rdi)");
-GUEST_CODE(do_lldt, 64, "lldt %cx");
-GUEST_CODE(do_ltr, 64, "ltr %cx");
-GUEST_CODE(do_rdtsc, 64, "rdtsc");
-GUEST_CODE(do_rdpmc, 64, "rdpmc");
 GUEST_CODE(do_pushf, 64, "pushfq");
 GUEST_CODE(do_popf, 64, "popfq");
-GUEST_CODE(do_cpuid, 64, "cpuid");
-GUEST_CODE(do_rsm, 64, "rsm");
 GUEST_CODE(do_iret, 64, "iretq");
 GUEST_CODE(do_int, 64, "int $0x40");
-GUEST_CODE(do_invd, 64, "invd");
-GUEST_CODE(do_pause, 64, "pause");
-GUEST_CODE(do_hlt, 64, "hlt");
-GUEST_CODE(do_invlpg, 64, "invlpg (%rdi)");
 GUEST_CODE(do_invlpga, 64, "invlpga %rax, %ecx");
 GUEST_CODE(do_vmrun, 64, "vmrun %rax");
 GUEST_CODE(do_vmmcall, 64, "vmmcall");
@@ -37,12 +22,7 @@ GUEST_CODE(do_vmsave, 64, "vmsave %rax");
 GUEST_CODE(do_stgi, 64, "stgi");
 GUEST_CODE(do_clgi, 64, "clgi");
 GUEST_CODE(do_skinit, 64, "skinit %eax");
-GUEST_CODE(do_rdtscp, 64, "rdtscp");
 GUEST_CODE(do_icebp, 64, ".byte 0xf1");
-GUEST_CODE(do_wbinvd, 64, "wbinvd");
-GUEST_CODE(do_monitor, 64, "monitor %rax, %ecx, %edx");
-GUEST_CODE(do_mwait, 64, "mwait %eax, %ecx");
-GUEST_CODE(do_xsetbv, 64, "xsetbv");
 GUEST_CODE(do_rdpru, 64, "rdpru");
 GUEST_CODE(do_rdmsr, 64, "rdmsr");
 GUEST_CODE(do_wrmsr, 64, "wrmsr");

@@ -4,6 +4,7 @@
 #include "test/nested/framework/interrupts.hpp"
 
 #include "test/nested/framework/local_apic.hpp"
+#include "test/nested/guests/interrupts_code.hpp"
 #include "test/nested/svm/guest.hpp"
 
 namespace escalus::nested::svm {
@@ -16,23 +17,17 @@ constexpr unsigned vector_nmi = 2;
 constexpr std::uint32_t high_priority = 0xf << interrupt_control::priority_shift;
 
 GUEST_CODE(do_nothing, 64, "nop");
-GUEST_CODE(do_sti, 64, "sti; after_sti: nop; after_shadow: nop");
-GUEST_CODE(do_sti_cli, 64, "sti; cli");
 GUEST_CODE(do_mov_ss, 64, "mov %ss, %eax; mov %eax, %ss; after_mov_ss: nop; after_ss_shadow: nop");
 GUEST_CODE(do_sti_hlt, 64, "sti; sti_hlt_at: hlt");
 GUEST_CODE(do_sti_vmmcall, 64, "sti; vmmcall");
 GUEST_CODE(do_mov_ss_vmmcall, 64, "mov %ss, %eax; mov %eax, %ss; vmmcall");
 GUEST_CODE(do_write_tpr, 64, "mov %rcx, %cr8");
 GUEST_CODE(do_lower_tpr, 64, "xor %eax, %eax; mov %rax, %cr8; after_tpr: nop");
-GUEST_CODE(do_popf, 64, "popfq; after_popf: nop");
-GUEST_CODE(spin, 64, "1: pause; jmp 1b");
 GUEST_LABEL(after_sti);
-GUEST_LABEL(after_shadow);
 GUEST_LABEL(after_mov_ss);
 GUEST_LABEL(after_ss_shadow);
 GUEST_LABEL(sti_hlt_at);
 GUEST_LABEL(after_tpr);
-GUEST_LABEL(after_popf);
 
 std::uint64_t at(const char* label) {
     return reinterpret_cast<std::uint64_t>(label);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Guests in every processor mode, and their own ways from one to another.
 #include "test/nested/framework/memory.hpp"
+#include "test/nested/guests/modes_code.hpp"
 #include "test/nested/svm/guest.hpp"
 
 #include <cstring>
@@ -11,16 +12,9 @@ namespace {
 
 constexpr Group group{"svm-modes", "processor modes and transitions inside a guest", vendor};
 
-GUEST_CODE(store16, 16, "movl $0x12345678, 0x100");
-GUEST_CODE(store32, 32, "movl $0x12345678, (%edi)");
-GUEST_CODE(store64, 64, "movabs $0x123456789abcdef0, %rax; mov %rax, (%rdi)");
-GUEST_CODE(store_high16, 16, "movl $0x12345678, (%edi)");
 GUEST_CODE(vmmcall16, 16, "vmmcall");
 GUEST_CODE(vmmcall32, 32, "vmmcall");
 GUEST_CODE(vmmcall64, 64, "vmmcall");
-GUEST_CODE(int16, 16, "int $0x42; mov $7, %al");
-GUEST_CODE(int32, 32, "int $0x42; mov $7, %al");
-GUEST_CODE(int64, 64, "int $0x42; mov $7, %al");
 
 struct Start {
     const char* name;
@@ -99,9 +93,6 @@ CHECK(group, "real-mode-limit", "APM 2, 4.12: an offset beyond 64 KiB raises #GP
 // Transitions. The fragments run at their own addresses where the segments are flat, and as a copy in low
 // memory where they begin in real mode.
 
-GUEST_CODE(real_to_protected, 16, "lgdtl (%di); mov %cr0, %eax; or $1, %al; mov %eax, %cr0; ljmpl *8(%di)");
-GUEST_CODE(arrived32, 32, "mov $0x10, %eax; mov %eax, %ds; mov %eax, %ss; movl $0x3232, (%esi)");
-
 /// A pointer to the guests' GDT and a far pointer to `target`, at the start of the low data.
 void prepare_jump(std::uint16_t selector, std::uint64_t target) {
     auto* low = reinterpret_cast<std::uint8_t*>(std::uint64_t{low_data});
@@ -133,11 +124,6 @@ CHECK(group, "real-to-protected32", "APM 2, 14.4: enabling protected mode") {
     EXPECT_EQ(*reinterpret_cast<const std::uint32_t*>(guest_memory.data), 0x3232);
 }
 
-GUEST_CODE(protected_to_long, 32,
-           "mov %cr4, %eax; or $0x20, %eax; mov %eax, %cr4; mov %esi, %cr3; mov $0xc0000080, %ecx; rdmsr;"
-           "or $0x100, %eax; wrmsr; mov %cr0, %eax; or $0x80000000, %eax; mov %eax, %cr0; ljmp *(%edi)");
-GUEST_CODE(arrived64, 64, "movabs $0x6464646464646464, %rax");
-
 CHECK(group, "protected32-to-long", "APM 2, 14.6: enabling long mode") {
     Guest guest(Mode::Protected32, protected_to_long);
     auto* pointer = guest_memory.data;
@@ -153,7 +139,6 @@ CHECK(group, "protected32-to-long", "APM 2, 14.6: enabling long mode") {
     EXPECT_EQ(guest.save.rax, 0x6464'6464'6464'6464);
 }
 
-GUEST_CODE(long_to_compatibility, 64, "ljmp *(%rdi)");
 CHECK(group, "long-to-compatibility", "APM 2, 4.8, 1.3.3") {
     Guest guest(long_to_compatibility);
     const auto offset = static_cast<std::uint32_t>(reinterpret_cast<std::uint64_t>(arrived32.start));
@@ -167,10 +152,6 @@ CHECK(group, "long-to-compatibility", "APM 2, 4.8, 1.3.3") {
     EXPECT_EQ(guest.save.cs.attributes & 0x600, 0x400);
 }
 
-GUEST_CODE(leave_long, 32,
-           "mov %cr0, %eax; and $0x7fffffff, %eax; mov %eax, %cr0; mov $0xc0000080, %ecx; rdmsr; and "
-           "$~0x100, %eax; wrmsr;"
-           "left_long: nop");
 CHECK(group, "compatibility-to-protected32", "APM 2, 14.7: leaving long mode") {
     Guest guest(Mode::Compatibility, leave_long);
     run_to(guest, leave_long);
@@ -178,9 +159,6 @@ CHECK(group, "compatibility-to-protected32", "APM 2, 14.7: leaving long mode") {
     EXPECT_EQ(guest.save.efer & (efer::lme | efer::lma), 0);
 }
 
-GUEST_CODE(protected_to_real, 16,
-           "mov %cr0, %eax; and $~1, %eax; mov %eax, %cr0; ljmp $0x2000, $in_real - protected_to_real_start; "
-           "in_real: movw $0x5151, 0x200");
 CHECK(group, "protected16-to-real", "APM 2, 4.5.2; 3.1.1: clearing CR0.PE") {
     Guest guest(Mode::Protected16, protected_to_real);
     guest.run();
@@ -190,9 +168,6 @@ CHECK(group, "protected16-to-real", "APM 2, 4.5.2; 3.1.1: clearing CR0.PE") {
     EXPECT_EQ(*reinterpret_cast<const std::uint16_t*>(low_data + 0x200), 0x5151);
 }
 
-GUEST_CODE(paging_on, 32,
-           "mov %esi, %cr3; mov %cr4, %eax; or $0x10, %eax; mov %eax, %cr4; mov %cr0, %eax;"
-           "or $0x80000000, %eax; mov %eax, %cr0; jmp 1f; 1: mov (%edi), %ecx");
 CHECK(group, "paging-turned-on", "APM 2, 5.1.1") {
     Guest guest(Mode::Protected32, paging_on);
     // The second page of the data by way of an alias in the second 2 GiB.
@@ -206,8 +181,6 @@ CHECK(group, "paging-turned-on", "APM 2, 5.1.1") {
     EXPECT_EQ(guest.r(abi::rcx), 0x7171);
 }
 
-GUEST_CODE(iret_to_v8086, 32, "iretl");
-GUEST_CODE(in_v8086, 16, "mov $0x8086, %ax");
 CHECK(group, "protected32-to-v8086", "APM 2, 8.7.5: IRET with EFLAGS.VM") {
     Guest guest(Mode::Paged32, iret_to_v8086);
     auto* low = reinterpret_cast<char*>(std::uint64_t{low_code});
@@ -219,7 +192,6 @@ CHECK(group, "protected32-to-v8086", "APM 2, 8.7.5: IRET with EFLAGS.VM") {
     EXPECT_EQ(guest.save.rax & 0xffff, 0x8086);
 }
 
-GUEST_CODE(system_call, 64, "syscall");
 CHECK(group, "syscall-from-user", "APM 2, 6.1.1") {
     Guest guest(system_call);
     guest.to_user();
@@ -233,7 +205,6 @@ CHECK(group, "syscall-from-user", "APM 2, 6.1.1") {
     EXPECT_EQ(guest.r(abi::rcx), rip + 2);
 }
 
-GUEST_CODE(system_enter, 32, "sysenter");
 CHECK(group, "sysenter", "APM 2, 6.1.2") {
     Guest guest(Mode::Protected32, system_enter);
     guest.save.sysenter_cs = selector::code32;
@@ -248,9 +219,6 @@ CHECK(group, "sysenter", "APM 2, 6.1.2") {
 
 GUEST_CODE(jump_to_task, 32, "ljmp $0x58, $0; task_resumes: nop");
 GUEST_CODE(in_task, 32, "mov $0x7a5c, %eax");
-GUEST_CODE(call_task, 32, "lcall $0x58, $0");
-GUEST_CODE(jump_to_gate, 32, "ljmp $0x68, $0");
-GUEST_CODE(plain32, 32, "nop");
 
 void prepare_task(const Guest& guest) {
     auto* tss = reinterpret_cast<std::uint32_t*>(guest_memory.second_tss);

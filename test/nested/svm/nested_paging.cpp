@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Nested paging: what a nested fault says, permissions, page sizes, accessed and dirty bits, walks of the
 // guest's tables.
+#include "test/nested/guests/paging_code.hpp"
 #include "test/nested/svm/guest.hpp"
 #include "vmm/memory/page_format.hpp"
 
@@ -10,14 +11,7 @@ namespace {
 
 constexpr Group group{"svm-nested-paging", "nested page tables", vendor};
 
-GUEST_CODE(do_read, 64, "mov (%rdi), %eax");
-GUEST_CODE(do_write, 64, "mov %eax, (%rdi)");
-GUEST_CODE(do_modify, 64, "incl (%rdi)");
-GUEST_CODE(do_fetch, 64, "jmp *%rdi");
 GUEST_CODE(read_two, 64, "mov (%rdi), %eax; mov (%rsi), %edx");
-GUEST_CODE(read32, 32, "mov (%edi), %eax");
-GUEST_CODE(write32, 32, "mov %eax, (%edi)");
-GUEST_CODE(write16, 16, "mov %al, (%di)");
 
 namespace bits {
 constexpr std::uint64_t present = 1, writable = 2, user = 4, accessed = 1 << 5, dirty = 1 << 6,
@@ -636,13 +630,6 @@ CHECK(tlb_group, "root-mode-has-its-own", "APM 2, 15.6: the ASID is zero after #
     EXPECT_EQ(*static_cast<volatile std::uint8_t*>(guest_memory.data), 0x10);
     EXPECT_EQ(static_cast<volatile std::uint8_t*>(guest_memory.data)[page_size], 0x77);
 }
-
-GUEST_CODE(reload, 64,
-           "mov (%rdi), %eax; mov %rcx, (%rsi); mov %cr3, %rdx; mov %rdx, %cr3; mov (%rdi), %ebx");
-GUEST_CODE(invalidate, 64, "mov (%rdi), %eax; mov %rcx, (%rsi); invlpg (%rdi); mov (%rdi), %ebx");
-GUEST_CODE(
-    toggle_global, 64,
-    "mov (%rdi), %eax; mov %rcx, (%rsi); mov %cr4, %rdx; xor $0x80, %rdx; mov %rdx, %cr4; mov (%rdi), %ebx");
 
 struct OwnFlush {
     const char* name;

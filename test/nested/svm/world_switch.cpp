@@ -2,6 +2,7 @@
 // What VMRUN, #VMEXIT, VMLOAD and VMSAVE switch: registers of the guest arrive, come back, and leave those of
 // root mode alone; and what is not switched is shared.
 #include "test/nested/framework/interrupts.hpp"
+#include "test/nested/guests/registers_code.hpp"
 #include "test/nested/svm/guest.hpp"
 
 #include <cstring>
@@ -131,10 +132,8 @@ CHECK(group, "base-is-canonicalized", "APM 2, 15.5.1: VMRUN sign-extends the bas
 
 // Control registers.
 
-GUEST_CODE(change_cr0, 64, "mov %cr0, %rax; or $0x40000, %rax; mov %rax, %cr0"); // AM
-GUEST_CODE(change_cr4, 64, "mov %cr4, %rax; or $0x4, %rax; mov %rax, %cr4");     // TSD
-GUEST_CODE(change_cr2, 64, "mov %rcx, %cr2");
-GUEST_CODE(read_cr2, 64, "mov %cr2, %rcx");
+// AM
+// TSD
 GUEST_CODE(change_cr3, 64, "mov %cr3, %rax; or $0x8, %rax; mov %rax, %cr3"); // PWT
 
 CHECK(group, "cr0", "APM 2, 15.5.1, 15.6, 15.25.2") {
@@ -443,10 +442,6 @@ CHECK(group, "protection-keys-are-shared", "APM 2, 5.6.6, 15.5.1, B: PKRU is not
 }
 
 // Time.
-
-GUEST_CODE(read_tsc, 64, "rdtsc; shl $32, %rdx; or %rdx, %rax");
-GUEST_CODE(read_tsc_msr, 64, "mov $0x10, %ecx; rdmsr; shl $32, %rdx; or %rdx, %rax");
-GUEST_CODE(read_tscp, 64, "rdtscp; shl $32, %rdx; or %rdx, %rax");
 
 struct Clock {
     const char* name;

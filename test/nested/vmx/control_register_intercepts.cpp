@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Accesses to control and debug registers: masks and shadows, CR3 targets, CR8 and the TPR, CLTS, LMSW, SMSW.
+#include "test/nested/guests/control_registers_code.hpp"
 #include "test/nested/vmx/guest.hpp"
 
 namespace escalus::nested::vmx {
@@ -160,10 +161,7 @@ FAMILY(group, "shadow-", shadowed, "SDM 3C, 25.3: reads give the shadow's bits w
     EXPECT_EQ(guest.r(abi::rcx), (real & ~row.mask) | (row.shadow & row.mask));
 }
 
-GUEST_CODE(use_clts, 64, "clts");
-GUEST_CODE(use_lmsw, 64, "lmsw %cx");
 GUEST_CODE(use_lmsw_memory, 64, "lmsw (%rdi)");
-GUEST_CODE(use_smsw, 64, "smsw %rcx");
 GUEST_CODE(use_smsw_memory, 64, "smsw (%rdi)");
 
 /// CLTS: exits when both the mask and the shadow have TS.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // VM-entry interruption information: every type and vector, what the handler finds, and what happens when the
 // delivery itself faults (IDT-vectoring information).
+#include "test/nested/guests/injection_code.hpp"
 #include "test/nested/vmx/guest.hpp"
 
 namespace escalus::nested::vmx {
@@ -8,10 +9,6 @@ namespace escalus::nested::vmx {
 namespace {
 
 constexpr Group group{"vmx-injection", "event injection and IDT-vectoring information", vendor};
-
-GUEST_CODE(do_nothing, 64, "nop");
-GUEST_CODE(do_nothing32, 32, "nop");
-GUEST_CODE(do_nothing16, 16, "nop");
 
 constexpr bool has_error_code(unsigned vector) {
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
@@ -381,10 +378,7 @@ CHECK(group, "vectoring-of-an-injected-software-interrupt", "SDM 3C, 27.2.3, 27.
     EXPECT_EQ(rip(), start);
 }
 
-GUEST_CODE(do_int, 64, "int $0x41");
-GUEST_CODE(do_int3, 64, "int3");
 GUEST_CODE(do_icebp, 64, ".byte 0xf1");
-GUEST_CODE(do_ud, 64, "ud2");
 struct Own {
     const char* name;
     Code code;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Exceptions that guests raise: they exit when the exception bitmap asks for it, with what a handler would be
 // told, and are delivered when not.
+#include "test/nested/guests/exceptions_code.hpp"
 #include "test/nested/vmx/guest.hpp"
 
 namespace escalus::nested::vmx {
@@ -8,31 +9,6 @@ namespace escalus::nested::vmx {
 namespace {
 
 constexpr Group group{"vmx-exceptions", "exceptions exit when asked, and are else delivered", vendor};
-
-GUEST_CODE(divide, 64, "xor %ecx, %ecx; divide_at: div %ecx");
-GUEST_CODE(trap_flag, 64, "pushfq; orl $0x100, (%rsp); popfq; nop; trap_flag_at: nop");
-GUEST_CODE(breakpoint, 64, "int3");
-GUEST_CODE(overflow, 32, "mov $0x7fffffff, %eax; inc %eax; overflow_at: into");
-GUEST_CODE(bound, 32, "bound %eax, (%edi)");
-GUEST_CODE(undefined, 64, "ud2");
-GUEST_CODE(no_device, 64, "fnop");
-GUEST_CODE(no_segment, 64, "mov %ecx, %fs");
-GUEST_CODE(stack_address, 64, "mov (%rbp), %eax");
-GUEST_CODE(protection, 64, "mov (%rdi), %eax");
-GUEST_CODE(page_read, 64, "mov (%rdi), %eax");
-GUEST_CODE(floating_point, 64,
-           "fninit; pushq $0; fldcw (%rsp); pop %rax; fldz; fld1; fdivp; floating_point_at: fwait");
-GUEST_CODE(alignment, 64, "alignment_at: mov (%rdi), %eax");
-GUEST_CODE(
-    simd, 64,
-    "pushq $0x1d80; ldmxcsr (%rsp); pop %rax; xorps %xmm0, %xmm0; movl $0x3f800000, %eax; movd %eax, %xmm1;"
-    "simd_at: divss %xmm0, %xmm1");
-GUEST_CODE(bad_task, 32, "ljmp $0x58, $0");
-GUEST_LABEL(divide_at);
-GUEST_LABEL(trap_flag_at);
-GUEST_LABEL(overflow_at);
-GUEST_LABEL(floating_point_at);
-GUEST_LABEL(simd_at);
 
 constexpr std::uint64_t unmapped = 1ull << 40, not_canonical = 1ull << 60;
 constexpr unsigned no_error = ~0u;
@@ -131,8 +107,6 @@ FAMILY(group, "delivered-", exceptions, "SDM 3C, 25.2") {
 }
 
 /// What a page fault says, taken or delivered.
-GUEST_CODE(page_write, 64, "mov %eax, (%rdi)");
-GUEST_CODE(page_fetch, 64, "jmp *%rdi");
 
 constexpr std::uint64_t present = 1, writable = 2, user = 4, no_execute = 1ull << 63;
 struct PageFault {
@@ -228,11 +202,7 @@ FAMILY(group, "page-fault-mask-", matches, "SDM 3C, 25.2, 24.6.3") {
         guest.run_to_handler(14);
 }
 
-GUEST_CODE(software_breakpoint, 64, ".byte 0xcd, 3");
-GUEST_CODE(software_overflow, 64, "int $4");
-GUEST_CODE(software_protection, 64, "int $13");
 GUEST_CODE(software_page_fault, 64, "int $14");
-GUEST_CODE(icebp, 64, ".byte 0xf1");
 
 struct NotAnException {
     const char* name;
@@ -373,7 +343,6 @@ CHECK(group, "mf-has-written-the-status", "SDM 1, 8.7: the x87's state is shared
 
 // A handler at CPL 3 whose stack is misaligned: the delivery of #AC raises #AC without end, and no interrupt
 // gets in, unless the first exits.
-GUEST_CODE(alignment32, 32, "mov (%edi), %eax");
 
 CHECK(group, "alignment-loop-is-left", "SDM 3C, 25.2, 27.2.3; CVE-2015-5307") {
     Guest guest(Mode::Paged32, alignment32);

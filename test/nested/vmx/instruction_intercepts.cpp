@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Instructions that leave guest mode: always, when asked, and not when not asked; before or after their own
 // faults.
+#include "test/nested/guests/instructions_code.hpp"
 #include "test/nested/vmx/guest.hpp"
 
 namespace escalus::nested::vmx {
@@ -10,8 +11,6 @@ namespace {
 constexpr Group group{"vmx-intercepts", "instructions exit when asked, and only then", vendor};
 constexpr unsigned vector_ud = 6, vector_gp = 13;
 
-GUEST_CODE(do_cpuid, 64, "cpuid");
-GUEST_CODE(do_invd, 64, "invd");
 GUEST_CODE(do_vmcall, 64, "vmcall");
 GUEST_CODE(do_vmclear, 64, "vmclear (%rdi)");
 GUEST_CODE(do_vmlaunch, 64, "vmlaunch");
@@ -24,30 +23,12 @@ GUEST_CODE(do_vmxoff, 64, "vmxoff");
 GUEST_CODE(do_vmxon, 64, "vmxon (%rdi)");
 GUEST_CODE(do_invept, 64, "invept (%rdi), %rax");
 GUEST_CODE(do_invvpid, 64, "invvpid (%rdi), %rax");
-GUEST_CODE(do_xsetbv, 64, "xsetbv");
-GUEST_CODE(do_hlt, 64, "hlt");
-GUEST_CODE(do_invlpg, 64, "invlpg (%rdi)");
-GUEST_CODE(do_mwait, 64, "mwait %eax, %ecx");
-GUEST_CODE(do_monitor, 64, "monitor %rax, %ecx, %edx");
-GUEST_CODE(do_rdpmc, 64, "rdpmc");
-GUEST_CODE(do_rdtsc, 64, "rdtsc");
-GUEST_CODE(do_rdtscp, 64, "rdtscp");
-GUEST_CODE(do_pause, 64, "pause");
-GUEST_CODE(do_wbinvd, 64, "wbinvd");
 GUEST_CODE(do_rdrand, 64, "rdrand %eax");
 GUEST_CODE(do_rdseed, 64, "rdseed %eax");
 GUEST_CODE(do_invpcid, 64, "invpcid (%rdi), %rax");
 GUEST_CODE(do_vmfunc, 64, "vmfunc");
 GUEST_CODE(do_xsaves, 64, "xsaves (%rdi)");
 GUEST_CODE(do_xrstors, 64, "xrstors (%rdi)");
-GUEST_CODE(do_sidt, 64, "sidt -64(%rsp)");
-GUEST_CODE(do_sgdt, 64, "sgdt -64(%rsp)");
-GUEST_CODE(do_sldt, 64, "sldt %ecx");
-GUEST_CODE(do_str, 64, "str %ecx");
-GUEST_CODE(do_lidt, 64, "lidt (%rdi)");
-GUEST_CODE(do_lgdt, 64, "lgdt (%rdi)");
-GUEST_CODE(do_lldt, 64, "lldt %cx");
-GUEST_CODE(do_ltr, 64, "ltr %cx");
 
 /// A control that makes an instruction exit; none for those that always do.
 struct Control {
@@ -476,7 +457,6 @@ CHECK(group, "rdpmc-fault-first", "SDM 3C, 25.1.1; CR4.PCE") {
     Guest::to_user();
     guest.run_to_handler(vector_gp);
 }
-GUEST_CODE(do_rsm, 64, "rsm");
 CHECK(group, "rsm-outside-smm", "SDM 3C, 25.1.3: RSM causes an exit in SMM only") {
     Guest guest(do_rsm);
     guest.run_to_handler(vector_ud);

@@ -4,6 +4,7 @@
 #include "test/nested/framework/interrupts.hpp"
 
 #include "test/nested/framework/local_apic.hpp"
+#include "test/nested/guests/interrupts_code.hpp"
 #include "test/nested/vmx/guest.hpp"
 #include "vmm/cpu/apic.hpp"
 
@@ -16,17 +17,11 @@ constexpr std::uint8_t vector = 0x61;
 constexpr unsigned vector_nmi = 2;
 
 GUEST_CODE(do_nothing, 64, "nop; nop");
-GUEST_CODE(do_sti, 64, "sti; after_sti: nop; after_shadow: nop");
-GUEST_CODE(do_sti_cli, 64, "sti; cli");
 GUEST_CODE(do_sti_vmcall, 64, "sti; vmcall");
 GUEST_CODE(do_mov_ss_vmcall, 64, "mov %ss, %eax; mov %eax, %ss; vmcall");
 GUEST_CODE(do_pop_ss_vmcall, 32, "push %ss; pop %ss; vmcall");
-GUEST_CODE(do_popf, 64, "popfq; after_popf: nop");
 GUEST_CODE(do_hlt, 64, "hlt; nop");
 GUEST_CODE(do_iret, 64, "iretq");
-GUEST_CODE(spin, 64, "1: pause; jmp 1b");
-GUEST_LABEL(after_shadow);
-GUEST_LABEL(after_popf);
 
 std::uint64_t at(const char* label) {
     return reinterpret_cast<std::uint64_t>(label);

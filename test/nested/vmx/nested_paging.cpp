@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Extended page tables: what a violation says, permissions, page sizes, accessed and dirty flags, walks of
 // the guest's tables, misconfigurations, and what may stay cached.
+#include "test/nested/guests/paging_code.hpp"
 #include "test/nested/vmx/guest.hpp"
 #include "vmm/vmx/ept_format.hpp"
 
@@ -9,14 +10,6 @@ namespace escalus::nested::vmx {
 namespace {
 
 constexpr Group group{"vmx-nested-paging", "extended page tables", vendor};
-
-GUEST_CODE(do_read, 64, "mov (%rdi), %eax");
-GUEST_CODE(do_write, 64, "mov %eax, (%rdi)");
-GUEST_CODE(do_modify, 64, "incl (%rdi)");
-GUEST_CODE(do_fetch, 64, "jmp *%rdi");
-GUEST_CODE(read32, 32, "mov (%edi), %eax");
-GUEST_CODE(write32, 32, "mov %eax, (%edi)");
-GUEST_CODE(write16, 16, "mov %al, (%di)");
 
 namespace e = ept_entry;
 constexpr std::uint64_t write_back = e::write_back << e::type_shift;
@@ -728,12 +721,6 @@ CHECK(tlb_group, "wider-rights-need-no-flush", "SDM 3C, 28.3.3.1: a violation in
     guest.run_to_end();
 }
 
-GUEST_CODE(reload, 64,
-           "mov (%rdi), %eax; mov %rcx, (%rsi); mov %cr3, %rdx; mov %rdx, %cr3; mov (%rdi), %ebx");
-GUEST_CODE(invalidate, 64, "mov (%rdi), %eax; mov %rcx, (%rsi); invlpg (%rdi); mov (%rdi), %ebx");
-GUEST_CODE(
-    toggle_global, 64,
-    "mov (%rdi), %eax; mov %rcx, (%rsi); mov %cr4, %rdx; xor $0x80, %rdx; mov %rdx, %cr4; mov (%rdi), %ebx");
 struct OwnFlush {
     const char* name;
     Code code;

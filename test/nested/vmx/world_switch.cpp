@@ -2,6 +2,7 @@
 // What VM entry loads and VM exit saves, what of the host comes back, and what is shared: registers,
 // segments, control and debug registers, FPU, SSE and AVX, time.
 #include "test/nested/framework/interrupts.hpp"
+#include "test/nested/guests/registers_code.hpp"
 #include "test/nested/vmx/guest.hpp"
 
 namespace escalus::nested::vmx {
@@ -124,10 +125,8 @@ CHECK(group, "host-task-register", "SDM 3C, 27.5.2") {
 
 // Control registers.
 
-GUEST_CODE(change_cr0, 64, "mov %cr0, %rax; or $0x40000, %rax; mov %rax, %cr0"); // AM
-GUEST_CODE(change_cr4, 64, "mov %cr4, %rax; or $0x4, %rax; mov %rax, %cr4");     // TSD
-GUEST_CODE(change_cr2, 64, "mov %rcx, %cr2");
-GUEST_CODE(read_cr2, 64, "mov %cr2, %rcx");
+// AM
+// TSD
 CHECK(group, "cr0", "SDM 3C, 27.3.1, 27.5.1") {
     Guest guest(change_cr0);
     const auto host = vmm::read_cr0();
@@ -291,9 +290,6 @@ CHECK(group, "avx-is-shared", "SDM 3C, 24.4.1: no field has FPU state") {
 
 // Time.
 
-GUEST_CODE(read_tsc, 64, "rdtsc; shl $32, %rdx; or %rdx, %rax");
-GUEST_CODE(read_tsc_msr, 64, "mov $0x10, %ecx; rdmsr; shl $32, %rdx; or %rdx, %rax");
-GUEST_CODE(read_tscp, 64, "rdtscp; shl $32, %rdx; or %rdx, %rax");
 struct Clock {
     const char* name;
     Code code;
