@@ -159,13 +159,12 @@ TEST_CASE_METHOD(Fixture, "soft off by ACPI ends the machine") {
 
 TEST_CASE_METHOD(Fixture, "a triple fault resets; a row of them is a crash with a dump") {
     auto& cpu = engine.vcpu(0);
-    for (unsigned i = 0; i < 5; ++i)
-        cpu.then([](abi::VcpuPage&) { return ExitReason::Shutdown; });
+    cpu.for_ever([](abi::VcpuPage&) { return ExitReason::Shutdown; });
     start();
     CHECK(wait_until_stopped() == StopReason::Crash);
     CHECK_THAT(why, Catch::Matchers::Contains("triple fault"));
     CHECK(machine->state() == MachineState::Crashed);
-    CHECK(cpu.runs() == 5);
+    CHECK(cpu.runs() >= 5); // more where the host was too slow for them to be in a row
 }
 
 TEST_CASE_METHOD(Fixture, "an invalid state is a crash that names the check") {

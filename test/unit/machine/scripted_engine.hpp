@@ -25,6 +25,7 @@ class ScriptedVcpu final : public EngineVcpu {
         // What the monitor does on the way in and out.
         page_.dirty = 0;
         Step step;
+        bool queued = false;
         {
             std::unique_lock lock{mutex_};
             ++runs_;
@@ -35,19 +36,22 @@ class ScriptedVcpu final : public EngineVcpu {
                 kicked_ = false;
                 return abi::ExitReason::Interrupted;
             }
-            if (steps_.empty()) {
-                step = program_;
-            } else {
+            queued = !steps_.empty();
+            if (queued) {
                 step = std::move(steps_.front());
                 steps_.pop_front();
+            } else {
+                step = program_;
             }
         }
         page_.valid = abi::group_all;
         const auto reason = step(page_);
         page_.exit_reason = static_cast<std::uint32_t>(reason);
-        const std::lock_guard lock{mutex_};
-        ++done_;
-        changed_.notify_all();
+        if (queued) {
+            const std::lock_guard lock{mutex_};
+            ++done_;
+            changed_.notify_all();
+        }
         return reason;
     }
     void request_exit() override {
@@ -61,11 +65,21 @@ class ScriptedVcpu final : public EngineVcpu {
     void then(Step step) {
         const std::lock_guard lock{mutex_};
         steps_.push_back(std::move(step));
+        ++queued_;
         changed_.notify_all();
+    }
+    /// Waits until it has executed this one, after those before it. So the step may refer to variables of the
+    /// caller, which a step that is still queued when they go out of scope may not.
+    void execute(Step step) {
+        std::unique_lock lock{mutex_};
+        steps_.push_back(std::move(step));
+        const auto last = ++queued_;
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return done_ >= last; });
     }
     /// What it executes when no steps are left. Before the machine starts.
     void for_ever(Step program) { program_ = std::move(program); }
-    /// Waits until that many steps were executed.
+    /// Waits until that many steps were executed; those of the program do not count.
     void wait_for_steps(unsigned count) {
         std::unique_lock lock{mutex_};
         changed_.wait(lock, [&] { return done_ >= count; });
@@ -83,7 +97,7 @@ class ScriptedVcpu final : public EngineVcpu {
     std::deque<Step> steps_;
     Step program_;
     bool kicked_ = false;
-    unsigned done_ = 0, runs_ = 0;
+    unsigned queued_ = 0, done_ = 0, runs_ = 0;
 };
 
 class ScriptedEngine final : public Engine {
