@@ -24,6 +24,12 @@ class HypercallPort {
     virtual HypercallResult call(abi::Call call, const HypercallArguments& arguments) = 0;
 };
 
+/// VcpuRun changes vector and x87 registers as a function's call may (docs/ABI.md).
+#define ESCALUS_CALL_CLOBBERS                                                                                \
+    "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",       \
+        "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)",      \
+        "st(6)", "st(7)"
+
 /// The instruction itself. Only for a CPU that runs under the monitor: elsewhere it raises #UD, so look at
 /// CPUID (MonitorHost does) before constructing one.
 class HardwareHypercalls final : public HypercallPort {
@@ -41,18 +47,19 @@ class HardwareHypercalls final : public HypercallPort {
             asm volatile("vmmcall"
                          : "+a"(rax), "+d"(rdx), "+c"(rcx)
                          : "D"(a.rdi), "S"(a.rsi), "r"(r8), "r"(r9)
-                         : "memory");
+                         : ESCALUS_CALL_CLOBBERS);
         else
             asm volatile("vmcall"
                          : "+a"(rax), "+d"(rdx), "+c"(rcx)
                          : "D"(a.rdi), "S"(a.rsi), "r"(r8), "r"(r9)
-                         : "memory");
+                         : ESCALUS_CALL_CLOBBERS);
         return {static_cast<abi::Status>(static_cast<std::int64_t>(rax)), rdx, rcx};
     }
 
   private:
     abi::Backend backend_;
 };
+#undef ESCALUS_CALL_CLOBBERS
 
 /// For messages: "the pool is used up".
 [[nodiscard]] const char* to_string(abi::Status status);

@@ -112,6 +112,15 @@ void place_memory(const Options& options) {
                      " MiB");
 }
 
+// The boot stack stays as it is below: `start` lies there.
+[[noreturn]] void run_control_on_own_stack(PerCpu& cpu, const ControlStart& start) {
+    asm volatile("mov %0, %%rsp\n\tcall *%1"
+                 :
+                 : "r"(cpu.stack_top()), "r"(backend->run_control), "D"(&cpu), "S"(&start)
+                 : "memory");
+    halt_forever();
+}
+
 // What the control OS is told of the machine's memory.
 MemoryList control_memory_map() {
     MemoryList memory = info.memory;
@@ -152,7 +161,7 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     start_pool(layout);
     start_fpu();
 
-    auto* cpu = allocate_object<PerCpu>();
+    auto* cpu = allocate_object<PerCpu>(fpu_area_bytes());
     if (cpu == nullptr)
         panic("no memory for the boot CPU");
     cpu->apic_id = apic::id();
@@ -175,8 +184,7 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t magic, HostPhys information
     log::info("pool: ", layout.pool_bytes >> 20, " MiB; monitor: ", host_page().monitor_bytes >> 10, " KiB");
     // The control OS owns the console from here on.
     log::set_console(Console::None);
-    backend->run_control(*cpu, start);
-    halt_forever();
+    run_control_on_own_stack(*cpu, start);
 }
 
 } // namespace escalus::vmm

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "vmm/cpu/fpu.hpp"
 
-#include "vmm/memory/page_allocator.hpp"
-
 #include <cstring>
 
 namespace escalus::vmm {
@@ -11,6 +9,7 @@ namespace {
 [[gnu::section(".data.hot")]] constinit bool has_xsave = false, has_xsaveopt = false;
 [[gnu::section(".data.hot")]] constinit std::uint64_t components = 0;
 constinit std::uint64_t area_bytes = sizeof(FpuArea);
+constexpr std::uint32_t initial_mxcsr = 0x1f80;
 } // namespace
 
 void enable_fpu() {
@@ -45,22 +44,11 @@ bool is_valid_xcr0(std::uint64_t value) {
            ((value & tile) == 0 || (value & tile) == tile);
 }
 
-FpuArea* allocate_fpu_area() {
-    const HostPhys pages = allocate_pages((area_bytes + page_size - 1) / page_size);
-    return reinterpret_cast<FpuArea*>(raw(pages));
-}
-
-void free_fpu_area(FpuArea* area) {
-    if (area != nullptr)
-        free_pages(HostPhys{reinterpret_cast<std::uint64_t>(area)}, (area_bytes + page_size - 1) / page_size);
-}
-
 void reset_fpu_area(FpuArea& area) {
     std::memset(&area, 0, area_bytes);
-    area.bytes[0] = 0x40;  // FCW
-    area.bytes[24] = 0x80; // MXCSR 0x1f80
-    area.bytes[25] = 0x1f;
-    area.bytes[512] = 3; // XSTATE_BV: x87 and SSE as above, the rest in its initial state
+    area.fcw = 0x40;
+    area.mxcsr = initial_mxcsr;
+    area.xstate_bv = 3; // x87 and SSE as above, the rest in its initial state
 }
 
 [[gnu::hot]] void save_fpu(FpuArea& area) {
@@ -70,6 +58,18 @@ void reset_fpu_area(FpuArea& area) {
         asm volatile("xsave64 %0" : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
     else
         asm volatile("fxsave64 %0" : "=m"(area)::"memory");
+}
+
+[[gnu::hot]] void save_fpu_components(FpuArea& area, std::uint64_t wanted) {
+    if (!has_xsave)
+        return save_fpu(area);
+    area.xstate_bv = 0;
+    area.mxcsr = initial_mxcsr; // XRSTOR loads it even where SSE is in its initial state
+    if ((wanted &= components) != 0)
+        asm volatile("xsave64 %0"
+                     : "+m"(area)
+                     : "a"(static_cast<std::uint32_t>(wanted)), "d"(static_cast<std::uint32_t>(wanted >> 32))
+                     : "memory");
 }
 
 [[gnu::hot]] void load_fpu(const FpuArea& area) {

@@ -10,9 +10,15 @@
 namespace escalus::vmm {
 
 /// An XSAVE area; its true size is fpu_area_bytes().
-struct FpuArea {
-    alignas(64) unsigned char bytes[512 + 64];
+struct alignas(64) FpuArea {
+    std::uint16_t fcw;
+    std::uint8_t reserved1[22];
+    std::uint32_t mxcsr;
+    std::uint8_t reserved2[512 - 28];
+    std::uint64_t xstate_bv; ///< the components that are not in their initial state
+    std::uint8_t reserved3[56];
 };
+static_assert(sizeof(FpuArea) == 512 + 64);
 
 /// Measures the CPU; once, at boot.
 void start_fpu();
@@ -24,13 +30,17 @@ void enable_fpu();
 /// What XSETBV checks of a value for XCR0, by this CPU's own components (AMD APM 3 and Intel SDM 2, XSETBV).
 [[nodiscard]] bool is_valid_xcr0(std::uint64_t value);
 
-[[nodiscard]] FpuArea* allocate_fpu_area();
-void free_fpu_area(FpuArea* area);
 /// Power-on state (APM 2, table 14-1): x87 control word 0x37f is FINIT's; at reset it is 0x40.
 void reset_fpu_area(FpuArea& area);
 
-/// Both act on all components enabled in XCR0.
+/// Everything that is enabled in XCR0.
 void save_fpu(FpuArea& area);
 void load_fpu(const FpuArea& area);
+/// Saves only `components` of what is enabled, and has load_fpu() give all others their initial state.
+/// Without XSAVE it saves everything.
+void save_fpu_components(FpuArea& area, std::uint64_t components);
+/// What a function's caller expects to find unchanged by the x86-64 ABI (System V, 3.2.1): all but x87, SSE,
+/// AVX, AVX-512 and tiles. PKRU is among it.
+inline constexpr std::uint64_t fpu_preserved_by_calls = ~std::uint64_t{0x600e7};
 
 } // namespace escalus::vmm

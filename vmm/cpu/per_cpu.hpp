@@ -3,6 +3,7 @@
 #pragma once
 
 #include "vmm/abi/types.hpp"
+#include "vmm/cpu/fpu.hpp"
 
 #include <cstdint>
 
@@ -24,14 +25,16 @@ enum class StartState : std::uint32_t {
     Running
 };
 
-struct FpuArea; // cpu/fpu.hpp
-
-struct PerCpu {
+/// The stack comes first, so that its top, where the hot path's frames are, shares a page with the fields and
+/// with the FPU area behind them: each exit touches one page for all three.
+struct alignas(64) PerCpu {
+    alignas(16) unsigned char stack[16384 - 2048] = {};
     unsigned index = 0;
     std::uint32_t apic_id = 0;
     std::uint32_t start_vector = no_vector; // atomically accessed
     Gprs control{};                         ///< the control OS's registers while the monitor runs
-    FpuArea* control_fpu = nullptr;         ///< its FPU state while a guest runs
+    /// CR0.TS was set at the hypercall: an OS that switches the FPU lazily has another thread's state in it.
+    bool control_fpu_is_lazy = false;
     std::uint64_t control_dr[4] = {};
     std::uint64_t control_tsc_aux = 0;
     std::uint64_t control_xcr0 = 0;
@@ -41,7 +44,6 @@ struct PerCpu {
     std::uint64_t asid_generation = 1;
     /// The back end's own part (svm/svm.hpp, vmx/vmx.hpp).
     void* backend = nullptr;
-    alignas(16) unsigned char stack[16384] = {};
 
     static constexpr std::uint32_t no_vector = 0xffffffff;
     [[nodiscard]] StartState state() const { return StartState{__atomic_load_n(&state_, __ATOMIC_ACQUIRE)}; }
@@ -51,6 +53,8 @@ struct PerCpu {
     [[nodiscard]] std::uint64_t* stack_top() {
         return reinterpret_cast<std::uint64_t*>(stack + sizeof stack);
     }
+    /// The control OS's FPU state while a guest runs.
+    [[nodiscard]] FpuArea& control_fpu() { return *reinterpret_cast<FpuArea*>(this + 1); }
 
   private:
     std::uint32_t state_ = static_cast<std::uint32_t>(StartState::Offline);

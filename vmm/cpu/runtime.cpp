@@ -12,7 +12,9 @@ void* memset(void* to, int value, std::size_t bytes) {
     return start;
 }
 
-[[gnu::hot]] void* memcpy(void* __restrict to, const void* __restrict from, std::size_t bytes) {
+// Beside the world switch: an exit copies the general registers.
+[[gnu::section(".text.switch")]] void* memcpy(void* __restrict to, const void* __restrict from,
+                                              std::size_t bytes) {
     void* start = to;
     std::size_t words = bytes / 8;
     bytes %= 8;

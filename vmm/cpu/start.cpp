@@ -58,7 +58,7 @@ void start_cpus(const std::uint32_t* ids, unsigned count) {
     for (unsigned i = 0; i < count; ++i) {
         if (ids[i] == cpus[0]->apic_id)
             continue;
-        auto* cpu = allocate_object<PerCpu>();
+        auto* cpu = allocate_object<PerCpu>(fpu_area_bytes());
         if (cpu == nullptr)
             panic("no memory for another CPU");
         cpu->index = cpu_count;

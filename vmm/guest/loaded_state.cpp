@@ -28,16 +28,19 @@ void put_back_debug_registers(const PerCpu& cpu, Vcpu& vcpu) {
 
 } // namespace
 
-// The guest's state is loaded and saved with every component enabled: what it has not enabled yet must not be
-// what another guest left there.
+// Both states are loaded and saved with every component enabled: what one side has not enabled yet must not
+// be what the other left there.
+//
+// Who calls VcpuRun has nothing in the registers that every call may change (docs/ABI.md), so they need not
+// be saved, and are in their initial state afterwards.
 [[gnu::hot]] LoadedState::LoadedState(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu} {
     const auto all = fpu_components();
-    save_fpu(*cpu.control_fpu);
     if (all != 0) {
         cpu.control_xcr0 = read_xcr0();
         switch_xcr0(cpu.control_xcr0, all);
     }
-    load_fpu(*vcpu.fpu);
+    save_fpu_components(cpu.control_fpu(), cpu.control_fpu_is_lazy ? all : fpu_preserved_by_calls);
+    load_fpu(vcpu.fpu());
     if (all != 0)
         switch_xcr0(all, vcpu.xcr0);
     if (cpu.control_tsc_aux != vcpu.tsc_aux)
@@ -51,10 +54,10 @@ void put_back_debug_registers(const PerCpu& cpu, Vcpu& vcpu) {
         vcpu_.xcr0 = read_xcr0();
         switch_xcr0(vcpu_.xcr0, all);
     }
-    save_fpu(*vcpu_.fpu);
+    save_fpu(vcpu_.fpu());
+    load_fpu(cpu_.control_fpu());
     if (all != 0)
         switch_xcr0(all, cpu_.control_xcr0);
-    load_fpu(*cpu_.control_fpu);
     if (cpu_.control_tsc_aux != vcpu_.tsc_aux)
         write_msr(msr::tsc_aux, cpu_.control_tsc_aux);
     if (vcpu_.dr_live)

@@ -26,8 +26,7 @@ void release(Vm& vm) {
         if (vcpu == nullptr)
             continue;
         backend->destroy_vcpu(*vcpu);
-        free_fpu_area(vcpu->fpu);
-        free_object(vcpu);
+        free_object(vcpu, fpu_area_bytes());
         vcpu = nullptr;
     }
     vm.tables.release();
@@ -43,7 +42,7 @@ void release(Vm& vm) {
 }
 
 bool add_vcpu(Vm& vm, unsigned index) {
-    auto* vcpu = allocate_object<Vcpu>();
+    auto* vcpu = allocate_object<Vcpu>(fpu_area_bytes());
     if (vcpu == nullptr)
         return false;
     vm.vcpus[index] = vcpu;
@@ -53,10 +52,7 @@ bool add_vcpu(Vm& vm, unsigned index) {
     vcpu->page = reinterpret_cast<abi::VcpuPage*>(page);
     vcpu->statistics = reinterpret_cast<abi::StatPage*>(page + page_size);
     vcpu->statistics->backend = static_cast<std::uint64_t>(backend->kind);
-    vcpu->fpu = allocate_fpu_area();
-    if (vcpu->fpu == nullptr)
-        return false;
-    reset_fpu_area(*vcpu->fpu);
+    reset_fpu_area(vcpu->fpu());
     return backend->create_vcpu(*vcpu);
 }
 

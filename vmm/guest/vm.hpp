@@ -12,7 +12,7 @@ namespace escalus::vmm {
 
 struct Vm;
 
-struct Vcpu {
+struct alignas(64) Vcpu {
     Vm* vm = nullptr;
     unsigned index = 0;
     bool running = false; // atomically accessed
@@ -20,7 +20,6 @@ struct Vcpu {
     abi::StatPage* statistics = nullptr;
 
     Gprs gprs{};
-    FpuArea* fpu = nullptr;
     std::uint64_t xcr0 = 1;
     std::uint64_t tsc_aux = 0;
     std::uint64_t dr[4] = {};
@@ -37,6 +36,9 @@ struct Vcpu {
     bool flush = true; ///< the nested tables changed
 
     void* backend = nullptr; ///< VMCB or VMCS
+
+    /// Behind the object, in the same page where it fits.
+    [[nodiscard]] FpuArea& fpu() { return *reinterpret_cast<FpuArea*>(this + 1); }
 };
 
 struct Vm {

@@ -17,16 +17,17 @@ void start_page_allocator(HostPhys base, std::uint64_t bytes);
 void free_pages(HostPhys address, std::uint64_t count);
 [[nodiscard]] std::uint64_t pages_in_use();
 
+/// An object in pages of its own, with `more` zeroed bytes right behind it.
 template <typename T>
-T* allocate_object() {
-    const HostPhys page = allocate_pages((sizeof(T) + page_size - 1) / page_size);
+T* allocate_object(std::uint64_t more = 0) {
+    const HostPhys page = allocate_pages((sizeof(T) + more + page_size - 1) / page_size);
     return raw(page) == 0 ? nullptr : new (reinterpret_cast<void*>(raw(page))) T{};
 }
 template <typename T>
-void free_object(T* object) {
+void free_object(T* object, std::uint64_t more = 0) {
     if (object != nullptr)
         free_pages(HostPhys{reinterpret_cast<std::uint64_t>(object)},
-                   (sizeof(T) + page_size - 1) / page_size);
+                   (sizeof(T) + more + page_size - 1) / page_size);
 }
 
 } // namespace escalus::vmm

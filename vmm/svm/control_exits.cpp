@@ -71,7 +71,7 @@ void enter_real_mode(VmcbSave& s, std::uint8_t vector) {
 [[gnu::cold]] void prepare(PerCpu& cpu, const ControlStart& start) {
     // The boot CPU makes the maps while the others wait here.
     const std::uint8_t vector = start.start_up_ipi ? wait_for_start(cpu) : 0;
-    Vmcb& vmcb = *state_of(cpu).control;
+    Vmcb& vmcb = control_vmcb(cpu);
     VmcbControl& c = vmcb.control;
     VmcbSave& s = vmcb.save;
     namespace i1 = intercept1;
@@ -154,6 +154,7 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
     // end.
     constexpr unsigned vmmcall_bytes = 3;
     cpu.control.r[abi::rax] = vmcb.save.rax;
+    cpu.control_fpu_is_lazy = (vmcb.save.cr0 & cr0::ts) != 0;
     if ((vmcb.save.rflags & rflags::interrupt) == 0)
         cpu.control.r[abi::rax] = static_cast<std::uint64_t>(abi::Status::BadArgument);
     else if (!hypercall(cpu))
@@ -215,9 +216,10 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
 }
 
 [[gnu::hot]] void handle_control_exit(PerCpu& cpu, Vmcb& vmcb) {
-    switch (static_cast<ExitCode>(vmcb.control.exit_code)) {
-    case ExitCode::Vmmcall:
+    const auto code = static_cast<ExitCode>(vmcb.control.exit_code);
+    if (code == ExitCode::Vmmcall) [[likely]] // before the switch's table is looked at
         return vmmcall_exit(cpu, vmcb);
+    switch (code) {
     case ExitCode::Cpuid:
         return cpuid_exit(cpu, vmcb);
     case ExitCode::Msr:
@@ -244,8 +246,7 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
     }
 }
 
-// A function of its own, as compilers take what does not return for rarely executed.
-[[gnu::hot, gnu::noinline]] void run_until_exit(PerCpu& cpu, Vmcb& vmcb) {
+[[gnu::hot]] void run_until_exit(PerCpu& cpu, Vmcb& vmcb) {
     svm_enter(physical_of(vmcb), &cpu.control);
     vmcb.control.inject = 0;
     vmcb.control.tlb_control = static_cast<std::uint8_t>(TlbControl::Nothing);
@@ -257,6 +258,15 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
         vmcb.control.inject = interrupted;
 }
 
+// Compilers take what never returns for rarely executed, so they are not told.
+[[gnu::hot, gnu::noinline]] void run_for_ever(PerCpu& cpu, Vmcb& vmcb) {
+    bool on = true;
+    while (on) {
+        run_until_exit(cpu, vmcb);
+        asm("" : "+r"(on));
+    }
+}
+
 } // namespace
 
 void run_control(PerCpu& cpu, const ControlStart& start) {
@@ -266,8 +276,8 @@ void run_control(PerCpu& cpu, const ControlStart& start) {
             watch_start_ipis(true);
     }
     prepare(cpu, start);
-    for (;;)
-        run_until_exit(cpu, *state_of(cpu).control);
+    run_for_ever(cpu, control_vmcb(cpu));
+    __builtin_unreachable();
 }
 
 } // namespace escalus::vmm::svm

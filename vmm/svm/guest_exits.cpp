@@ -293,7 +293,7 @@ struct HandlerTable {
     }
     constexpr Handler& at(ExitCode code) { return entries[static_cast<std::uint64_t>(code)]; }
 };
-constinit const HandlerTable handlers;
+[[gnu::section(".hot.rodata")]] constinit const HandlerTable handlers;
 
 } // namespace
 

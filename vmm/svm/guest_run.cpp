@@ -21,13 +21,13 @@ constexpr std::uint32_t control_asid = 1;
 class WorldSwitch {
   public:
     WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu}, state_{cpu, vcpu} {
-        vmsave(*state_of(cpu).control);
+        vmsave(control_vmcb(cpu));
         vmload(vmcb_of(vcpu));
     }
     ~WorldSwitch() {
         Vmcb& vmcb = vmcb_of(vcpu_);
         vmsave(vmcb);
-        vmload(*state_of(cpu_).control);
+        vmload(control_vmcb(cpu_));
         if (vcpu_.dr_live) {
             disarm_breakpoints(vmcb.save.dr7);
             vmcb.control.dr_reads = vmcb.control.dr_writes = 0xffff;

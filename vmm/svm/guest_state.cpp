@@ -69,7 +69,7 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
         vmcb.control.tsc_offset = m.tsc_offset;
     }
     if ((groups & abi::group_fpu_reset) != 0)
-        reset_fpu_area(*vcpu.fpu);
+        reset_fpu_area(vcpu.fpu());
     if ((groups & ~std::uint32_t{abi::group_general}) != 0)
         vmcb.control.clean = 0;
 }

@@ -73,15 +73,12 @@ void enable(PerCpu& cpu) {
                   features.flush_by_asid ? ", flush by ASID" : "", features.clean_bits ? ", clean bits" : "",
                   npt_format.pages_1g ? ", 1 GiB pages" : "");
     }
-    auto* state = allocate_object<CpuState>();
     const HostPhys host_save = allocate_pages(1);
     const HostPhys vmcb = allocate_pages(1);
-    cpu.control_fpu = allocate_fpu_area();
-    if (state == nullptr || raw(host_save) == 0 || raw(vmcb) == 0 || cpu.control_fpu == nullptr)
+    if (raw(host_save) == 0 || raw(vmcb) == 0)
         panic("no memory for CPU ", cpu.index);
     start_loaded_state(cpu);
-    state->control = reinterpret_cast<Vmcb*>(raw(vmcb));
-    cpu.backend = state;
+    cpu.backend = reinterpret_cast<void*>(raw(vmcb));
     write_msr(msr::efer, read_msr(msr::efer) | efer::svme);
     write_msr(msr::vm_hsave_pa, raw(host_save));
     write_cr4(read_cr4() | paging_bits());
@@ -161,18 +158,19 @@ void MsrBitmap::set(std::uint32_t msr, bool read, bool write) {
 
 namespace escalus::vmm {
 
-constinit const Backend svm_backend = {.kind = abi::Backend::Svm,
-                                       .name = "AMD-V",
-                                       .offered = svm::offered,
-                                       .missing = svm::missing,
-                                       .enable = svm::enable,
-                                       .run_control = svm::run_control,
-                                       .create_vcpu = svm::create_vcpu,
-                                       .destroy_vcpu = svm::destroy_vcpu,
-                                       .run_vcpu = svm::run_guest,
-                                       .export_state = svm::export_state,
-                                       .nested_format = svm::nested_format,
-                                       .control_memory_attributes = svm::control_memory_attributes,
-                                       .hide_features = svm::hide_features};
+[[gnu::section(".hot.rodata")]] constinit const Backend svm_backend = {.kind = abi::Backend::Svm,
+                                                                       .name = "AMD-V",
+                                                                       .offered = svm::offered,
+                                                                       .missing = svm::missing,
+                                                                       .enable = svm::enable,
+                                                                       .run_control = svm::run_control,
+                                                                       .create_vcpu = svm::create_vcpu,
+                                                                       .destroy_vcpu = svm::destroy_vcpu,
+                                                                       .run_vcpu = svm::run_guest,
+                                                                       .export_state = svm::export_state,
+                                                                       .nested_format = svm::nested_format,
+                                                                       .control_memory_attributes =
+                                                                           svm::control_memory_attributes,
+                                                                       .hide_features = svm::hide_features};
 
 } // namespace escalus::vmm

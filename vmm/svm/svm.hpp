@@ -23,12 +23,9 @@ struct Features {
 };
 extern Features features;
 
-struct CpuState {
-    Vmcb* control = nullptr; ///< of the control OS on this CPU
-};
-
-[[nodiscard]] inline CpuState& state_of(PerCpu& cpu) {
-    return *static_cast<CpuState*>(cpu.backend);
+/// The control OS's on this CPU.
+[[nodiscard]] inline Vmcb& control_vmcb(PerCpu& cpu) {
+    return *static_cast<Vmcb*>(cpu.backend);
 }
 [[nodiscard]] inline Vmcb& vmcb_of(const Vcpu& vcpu) {
     return *static_cast<Vmcb*>(vcpu.backend);

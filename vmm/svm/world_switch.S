@@ -4,7 +4,7 @@
  * VMRUN switches RAX, RSP, RIP, RFLAGS, control and segment registers; the other general registers are ours to switch. FS, GS,
  * TR, LDTR and the SYSCALL MSRs are not touched here: the monitor does not use them, so they stay the guest's over an exit that
  * root mode handles. GIF is 0 whenever the monitor runs. */
-    .section .text.hot, "ax", @progbits
+    .section .text.switch, "ax", @progbits
     .global svm_enter
     .align 256 /* in one page: crossing into another is dear where translations have just been flushed */
 svm_enter:

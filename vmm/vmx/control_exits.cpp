@@ -187,6 +187,7 @@ void xsetbv_exit(PerCpu& cpu) {
 void vmcall_exit(PerCpu& cpu) {
     // An interrupt that is due ends guest mode at once, so with interrupts off the call could not come to an
     // end.
+    cpu.control_fpu_is_lazy = (read(Field::GuestCr0) & cr0::ts) != 0;
     if ((read(Field::GuestRflags) & rflags::interrupt) == 0)
         cpu.control.r[abi::rax] = static_cast<std::uint64_t>(abi::Status::BadArgument);
     else if (!hypercall(cpu))

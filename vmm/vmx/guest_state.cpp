@@ -130,7 +130,7 @@ void import_msrs(Vcpu& vcpu) {
     if ((groups & abi::group_msrs) != 0)
         import_msrs(vcpu);
     if ((groups & abi::group_fpu_reset) != 0)
-        reset_fpu_area(*vcpu.fpu);
+        reset_fpu_area(vcpu.fpu());
 }
 
 namespace {

@@ -79,8 +79,7 @@ void enable(PerCpu& cpu) {
     auto* state = allocate_object<CpuState>();
     const HostPhys region = allocate_vmcs();
     start_loaded_state(cpu);
-    cpu.control_fpu = allocate_fpu_area();
-    if (state == nullptr || raw(region) == 0 || cpu.control_fpu == nullptr)
+    if (state == nullptr || raw(region) == 0)
         panic("no memory for CPU ", cpu.index);
     cpu.backend = state;
     write_msr(msr::gs_base, reinterpret_cast<std::uint64_t>(&cpu));
