@@ -11,7 +11,7 @@ def _cd(context, name, medium, memory=128):
 
 
 @boot_test("grub-rescue", "GRUB's rescue CD: its prompt; `ls` typed over VNC is answered", quick=True,
-           also_on=("vmx",))
+           also_on=("vmx",), also_long_on=("bochs-svm",))
 def grub_rescue(context):
     guest = _cd(context, "rescue", "grub-rescue")
     guest.grub_prompt()

@@ -46,14 +46,39 @@ def counters(context):
         require(re.search(rf"\d  {name}$", text, re.MULTILINE), f"no {name!r} among the exits:\n{text}")
 
 
-# Two emulated CPUs take twice the time, and each option a start of its own: together some ten minutes.
-@boot_test("vtx-two-cpus", "two CPUs: both started by INIT and SIPI, a guest on each", target="vmx", own_machine=True,
-           long=True)
+# Two emulated CPUs take twice the time, and each option a start of its own.
+@boot_test("vtx-two-cpus", "two CPUs: both started by INIT and SIPI; a guest on each at once, and one that moves between them",
+           target="vmx", own_machine=True, long=True)
 def two_cpus(context):
     with context.shared.machine(cpus=2, name="vmx2") as lab:
         _check(lab, 2)
         for cpu in range(2):
             lab.run(f"taskset -c {cpu} sh -c 'sleep 0.1; head -c 100000 /dev/zero | sha256sum'", timeout=600, check=True)
+        context.lab = lab
+        try:
+            guest = context.create("each", kernel=f"{TESTS}/guests/processors", vcpus=2, cpus=["0", "1"], memory=32)
+            text = guest.wait_serial(r"processors: .*END", 200)
+            require("processors: 2, " in text and ", 0 failed, END" in text, text)
+            _moves(context)
+            trouble = lab.run(HOST_CHECK).text
+            require(not trouble, f"the kernel complains:\n{trouble}")
+        finally:
+            context.finish()
+            context.lab = None
+
+
+def _moves(context):
+    """A VMCS is of one CPU at a time, and translations are kept by CPU: a vCPU goes to the other CPU again and again,
+    and its registers stay its own."""
+    guest = context.create("moves", kernel=f"{TESTS}/guests/registers", memory=32)
+    pid = context.run(f"cat /run/escalus/{guest.name}/pid", check=True).text.split()[-1]
+    moves = (f"t=$(grep -lx vcpu0 /proc/{pid}/task/*/comm); t=${{t%/comm}}; t=${{t##*/}}; n=0; "
+             f"while ! grep -q END /tmp/{guest.name}.serial && taskset -pc $((n % 2)) $t >/dev/null; do n=$((n + 1)); done; "
+             "echo moved $n")
+    moved = context.run(moves, timeout=300, check=True).text
+    require(int(re.search(r"moved (\d+)", moved)[1]) >= 10, f"{moved}\n{guest.serial()}")
+    text = guest.wait_serial(r"registers: .*END", 60)
+    require("rounds, 0 lost" in text, text)
 
 
 @boot_test("vtx-without", "each optional part of VT-x switched off, and a guest", target="vmx", own_machine=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import bochs, build, emulator, machine, media, packages, paths, rfb, session
 from .channel import ChannelError
+from .process import crowd
 from .ui import LabError, say, stage
 
 VNC_PORT = 5900
@@ -106,12 +107,14 @@ def start_guest(lab, guest):
     lab.channel.put(guest.domain.encode(), f"/tmp/{guest.name}.cfg")
     log = f"/tmp/{guest.name}.log"
     lab.run(f"setsid escalus create /tmp/{guest.name}.cfg >{log} 2>&1 </dev/null & echo $! >/tmp/{guest.name}.pid")
-    deadline = time.monotonic() + 60
+    slowness = bochs.SLOWNESS if lab.options.target in bochs.MODELS else 1
+    deadline = time.monotonic() + 60 * slowness * crowd()
     while time.monotonic() < deadline:
+        ended = lab.run(f"kill -0 $(cat /tmp/{guest.name}.pid)").code != 0
         listed = lab.run("escalus list --json")
         if listed.code == 0 and any(entry["name"] == guest.name for entry in json.loads(listed.text)):
             return
-        if lab.run(f"kill -0 $(cat /tmp/{guest.name}.pid)").code != 0 and time.monotonic() > deadline - 50:
+        if ended:  # and was not listed after that
             break
         time.sleep(0.2)
     raise LabError(f"the guest did not start:\n{lab.run(['cat', log]).text}{listed.error_text}")

@@ -99,9 +99,9 @@ class Channel:
             raise AssertionError(f"`{command}`: {result}")
         return result
 
-    def answers(self):
+    def answers(self, timeout=5):
         try:
-            return self.run("true", timeout=5).code == 0
+            return self.run("true", timeout=timeout).code == 0
         except (ChannelError, TimeoutError):
             return False
 

@@ -112,7 +112,7 @@ class Shared:
         settings = {"target": self.target, "pool": SHARED_POOL, "media": handed + disks,
                     "ports": testing.VNC_PORTS, "name": f"test{number}"}
         if self.in_bochs:
-            settings.update(pool=BOCHS_POOL, media=handed, timeout=900, name=f"{self.target}{number}")
+            settings.update(pool=BOCHS_POOL, media=handed, name=f"{self.target}{number}")
         settings.update(more)
         return machine.Options(**settings)
 
@@ -201,7 +201,7 @@ def _worker(number, tests, shared, report, stop):
 
 def _healthy(lab):
     try:
-        return lab.emulator.alive and lab.channel.answers() and not testing.running_guests(lab)
+        return lab.emulator.alive and lab.channel.answers(testing.patience(5)) and not testing.running_guests(lab)
     except (AssertionError, ChannelError, TimeoutError):
         return False
 

@@ -7,6 +7,7 @@ import os
 from . import emulator, paths
 from .channel import Channel
 
+PATIENCE = 60  # seconds; an emulated machine that is busy is still the one that runs
 _STATE = paths.RUN / "current.json"
 
 
@@ -30,4 +31,4 @@ def current():
     except (OSError, ValueError, KeyError):
         return None
     channel = Channel(state["agent"])
-    return channel if channel.answers() else None
+    return channel if channel.answers(PATIENCE) else None

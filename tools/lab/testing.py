@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from . import bochs, rfb
 from .channel import ChannelError
+from .process import crowd
 from .ui import LabError
 
 VNC_PORTS = [5900, 5901, 5902, 5903]
@@ -31,7 +32,7 @@ class BootTest:
 
 
 REGISTRY = []
-SLOWNESS = {"vmx": 8, "bochs-svm": 8}  # of targets, in comparison with the others
+SLOWNESS = dict.fromkeys(bochs.MODELS, bochs.SLOWNESS)  # of targets, in comparison with the others
 _thread = threading.local()
 
 
@@ -56,7 +57,9 @@ def set_target(target):
 
 
 def patience(seconds):
-    return seconds * getattr(_thread, "slowness", 1)
+    """How long to wait for what takes at most `seconds` on an idle computer: longer where the target is slow, and where
+    others compete for the processors."""
+    return seconds * getattr(_thread, "slowness", 1) * crowd()
 
 
 def wait_for(what, condition, timeout, pause=0.5):
