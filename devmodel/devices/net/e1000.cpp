@@ -18,7 +18,7 @@ constexpr std::uint16_t eeprom_sum = 0xbaba;
 } // namespace
 
 E1000::E1000(PciSpaces spaces, CardWiring wiring)
-    : EthernetCard{identity, spaces, std::move(wiring)},
+    : EthernetCard{identity, spaces, wiring},
       registers_(window_bytes / 4),
       phy_{clock(), [this] { raise(int_link); }},
       throttle_{clock(), [this] { update_interrupt(); }},

@@ -6,9 +6,7 @@
 namespace escalus {
 
 EthernetCard::EthernetCard(const PciIdentity& identity, PciSpaces spaces, CardWiring wiring)
-    : PciFunction{identity, spaces}, wiring_{std::move(wiring)}, later_{wiring_.clock, [this] {
-                                                                            transmit();
-                                                                        }} {}
+    : PciFunction{identity, spaces}, wiring_{wiring}, later_{wiring_.clock, [this] { transmit(); }} {}
 
 EthernetCard::~EthernetCard() {
     wiring_.backend.connect(nullptr);

@@ -38,8 +38,8 @@ class EthernetCard : public PciFunction, public NetCard {
     [[nodiscard]] NetBackend& wire() const { return wiring_.backend; }
     [[nodiscard]] const MacAddress& rom_mac() const { return wiring_.mac; }
     [[nodiscard]] bool paused() const { return paused_; }
-    /// The machine runs and the card may master the bus.
-    [[nodiscard]] bool may_work() const { return !paused_ && bus_master_enabled(); }
+    /// The machine runs and the card may master the bus, or has no need to.
+    [[nodiscard]] virtual bool may_work() const { return !paused_ && bus_master_enabled(); }
 
     /// Sends what the guest has asked for, at most some tens of frames. Returns whether more is left.
     virtual bool transmit_some() = 0;

@@ -17,10 +17,10 @@ constexpr std::size_t longest_frame = 4092; // beyond, the receiver's watchdog c
 } // namespace
 
 Rtl8139::Rtl8139(PciSpaces spaces, CardWiring wiring)
-    : EthernetCard{identity, spaces, std::move(wiring)}, timer_{clock(), [this] {
-                                                                    raise(int_timer);
-                                                                    arm_timer();
-                                                                }} {
+    : EthernetCard{identity, spaces, wiring}, timer_{clock(), [this] {
+                                                         raise(int_timer);
+                                                         arm_timer();
+                                                     }} {
     PciFunction::set_config(reg_status, 2, 0x0280); // fast back-to-back, medium DEVSEL#
     PciFunction::set_config(0x3e, 2, 0x4020);       // minimum grant, maximum latency
     declare_bar(io_bar, BarKind::Io, window_bytes);
