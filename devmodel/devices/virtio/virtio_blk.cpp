@@ -10,8 +10,6 @@ namespace escalus {
 
 namespace {
 constexpr std::uint64_t sector_bytes = 512;
-constexpr std::size_t chunk_bytes = 128 * 1024;
-constexpr unsigned most_under_way = 32; // with a buffer of a chunk each
 constexpr std::uint32_t header_bytes = 16, range_bytes = 16, id_bytes = 20;
 constexpr std::uint32_t most_ranges = 32, most_trim_sectors = 1u << 22;
 
@@ -30,9 +28,11 @@ constexpr unsigned config_capacity = 0, config_segments = 12, config_geometry = 
 } // namespace
 
 VirtioBlk::VirtioBlk(Clock& clock, std::unique_ptr<BlockBackend> image, std::string serial, unsigned queues)
-    : image_{std::move(image)}, serial_{std::move(serial)}, queues_{queues}, later_{clock, [this] {
-                                                                                        serve_all();
-                                                                                    }} {
+    : image_{std::move(image)},
+      serial_{std::move(serial)},
+      queues_{queues},
+      later_{clock, [this] { serve_all(); }},
+      requests_{*image_, [this] { serve_all(); }} {
     constexpr std::uint32_t heads = 16, track = 63;
     const auto sectors = image_->size() / sector_bytes;
     store_le<std::uint64_t>(config_, config_capacity, sectors);
@@ -50,10 +50,6 @@ VirtioBlk::VirtioBlk(Clock& clock, std::unique_ptr<BlockBackend> image, std::str
     }
     store_le<std::uint32_t>(config_, config_alignment, 4096 / sector_bytes);
     config_[config_may_unmap] = 1;
-}
-
-VirtioBlk::~VirtioBlk() {
-    ++*generation_;
 }
 
 std::uint64_t VirtioBlk::features() const {
@@ -86,21 +82,19 @@ bool VirtioBlk::write_through() { // 5.2.5.2
 // --- Life --------------------------------------------------------------------------------------------------
 
 void VirtioBlk::reset() {
-    ++*generation_;
-    stalled_.clear();
+    requests_.abandon();
     later_.cancel();
-    under_way_ = 0;
     writeback_ = true;
 }
 
 void VirtioBlk::pause() {
     paused_ = true;
+    requests_.pause();
 }
 
 void VirtioBlk::resume() {
     paused_ = false;
-    for (const auto& request : std::exchange(stalled_, {}))
-        advance(request);
+    requests_.resume();
     serve_all();
 }
 
@@ -122,7 +116,7 @@ void VirtioBlk::serve(unsigned index) {
     auto& queue = host().queue(index);
     // A guest that adds requests faster than they are served shall not keep this thread for ever.
     unsigned budget = 4u * queue_entries();
-    while (under_way_ < most_under_way) {
+    while (!requests_.full()) {
         if (budget-- == 0) {
             later_.arm(0); // as soon as possible
             break;
@@ -137,23 +131,25 @@ void VirtioBlk::serve(unsigned index) {
 }
 
 void VirtioBlk::start(unsigned queue, VirtqueueChain chain) {
-    auto request = std::make_shared<Request>();
-    request->queue = queue;
-    request->head = chain.head;
-    ++under_way_;
     const auto end = chain.writable.size();
-    const auto status = end != 0 ? chain.writable.address_of(end - 1) : std::nullopt;
-    if (!status) { // nowhere to say anything
-        --under_way_;
+    const auto where = end != 0 ? chain.writable.address_of(end - 1) : std::nullopt;
+    if (!where) { // nowhere to say anything
         host().queue(queue).give_back(chain.head, 0);
         return;
     }
-    request->status = *status;
     chain.writable.drop_back(1);
-    if (const auto outcome = begin(*request, chain))
-        finish(*request, *outcome);
-    else
-        advance(request);
+    auto request = std::make_shared<DiskRequest>();
+    std::uint64_t written = 0;
+    if (const auto outcome = begin(*request, chain, written)) {
+        finish(queue, chain.head, *where, *outcome, written);
+        return;
+    }
+    request->done = [this, queue, head = chain.head, where = *where](DiskRequest& r,
+                                                                     DiskRequest::Outcome outcome) {
+        finish(queue, head, where, outcome == DiskRequest::Outcome::Good ? Status::Ok : Status::Error,
+               r.work == DiskRequest::Work::Read ? r.moved : 0);
+    };
+    requests_.start(host().memory(), std::move(request));
 }
 
 bool VirtioBlk::in_image(std::uint64_t sector, std::uint64_t bytes) const {
@@ -161,7 +157,8 @@ bool VirtioBlk::in_image(std::uint64_t sector, std::uint64_t bytes) const {
     return sector <= sectors && bytes % sector_bytes == 0 && bytes / sector_bytes <= sectors - sector;
 }
 
-VirtioBlk::Outcome VirtioBlk::begin(Request& request, VirtqueueChain& chain) {
+VirtioBlk::Outcome VirtioBlk::begin(DiskRequest& request, VirtqueueChain& chain, std::uint64_t& written) {
+    using Work = DiskRequest::Work;
     std::array<std::uint8_t, header_bytes> header{};
     if (!chain.readable.read(host().memory(), 0, header))
         return Status::Error;
@@ -177,34 +174,38 @@ VirtioBlk::Outcome VirtioBlk::begin(Request& request, VirtqueueChain& chain) {
         if (!in_image(sector, request.data.size()) || (type == out && image_->read_only()))
             return Status::Error;
         request.work = type == in ? Work::Read : Work::Write;
+        request.flush_after = type == out && write_through();
         return {};
     case flush:
         request.work = Work::Flush;
+        request.flush_after = true;
         return {};
     case get_id:
-        return give_id(request);
+        return give_id(request.data, written);
     case discard:
     case write_zeroes:
         if (!negotiated(type == discard ? can_discard : can_zero))
             return Status::Unsupported;
         request.work = type == discard ? Work::Discard : Work::Zero;
-        return begin_trim(request, request.data);
+        request.flush_after = write_through();
+        return begin_trim(request);
     default:
         return Status::Unsupported;
     }
 }
 
-VirtioBlk::Outcome VirtioBlk::give_id(Request& request) {
+VirtioBlk::Outcome VirtioBlk::give_id(const GuestBuffers& data, std::uint64_t& written) {
     std::array<std::uint8_t, id_bytes> id{};
     std::copy_n(serial_.begin(), std::min<std::size_t>(serial_.size(), id.size()), id.begin());
-    const auto n = std::min<std::uint64_t>(request.data.size(), id.size());
-    if (!request.data.write(host().memory(), 0, std::span{id}.first(n)))
+    const auto n = std::min<std::uint64_t>(data.size(), id.size());
+    if (!data.write(host().memory(), 0, std::span{id}.first(n)))
         return Status::Error;
-    request.written = n;
+    written = n;
     return Status::Ok;
 }
 
-VirtioBlk::Outcome VirtioBlk::begin_trim(Request& request, const GuestBuffers& payload) {
+VirtioBlk::Outcome VirtioBlk::begin_trim(DiskRequest& request) {
+    const auto payload = std::exchange(request.data, {});
     const auto count = payload.size() / range_bytes;
     if (count == 0 || count > most_ranges || payload.size() % range_bytes != 0)
         return Status::Error;
@@ -215,7 +216,7 @@ VirtioBlk::Outcome VirtioBlk::begin_trim(Request& request, const GuestBuffers& p
         const auto sector = load_le<std::uint64_t>(range);
         const auto sectors = load_le<std::uint32_t>(range, 8);
         const auto flags = load_le<std::uint32_t>(range, 12);
-        if ((flags & ~(request.work == Work::Zero ? flag_unmap : 0u)) != 0)
+        if ((flags & ~(request.work == DiskRequest::Work::Zero ? flag_unmap : 0u)) != 0)
             return Status::Unsupported;
         const auto bytes = std::uint64_t{sectors} * sector_bytes;
         if (sectors > most_trim_sectors || !in_image(sector, bytes))
@@ -226,113 +227,11 @@ VirtioBlk::Outcome VirtioBlk::begin_trim(Request& request, const GuestBuffers& p
     return {};
 }
 
-// --- Requests ----------------------------------------------------------------------------------------------
-
-BlockBackend::Completion VirtioBlk::completion(const RequestPtr& request) {
-    request->waiting = true;
-    return [this, request, counter = generation_, generation = *generation_](std::error_code error) {
-        if (*counter != generation)
-            return;
-        request->error = error;
-        request->waiting = false;
-        if (request->stepping)
-            return;
-        advance(request);
-        serve_all(); // there is room for more; and the driver hears of this one
-    };
-}
-
-void VirtioBlk::advance(const RequestPtr& request) {
-    Outcome outcome;
-    while (!outcome && !request->waiting) {
-        if (paused_) {
-            stalled_.push_back(request);
-            return;
-        }
-        request->stepping = true;
-        outcome = step(request);
-        request->stepping = false;
-    }
-    if (outcome)
-        finish(*request, *outcome);
-}
-
-VirtioBlk::Outcome VirtioBlk::step(const RequestPtr& request) {
-    if (request->error)
-        return Status::Error;
-    switch (request->work) {
-    case Work::Read:
-        return step_read(request);
-    case Work::Write:
-        return step_write(request);
-    case Work::Flush:
-        return step_flush(request);
-    case Work::Discard:
-    case Work::Zero:
-        break;
-    }
-    return step_trim(request);
-}
-
-VirtioBlk::Outcome VirtioBlk::step_read(const RequestPtr& request) {
-    Request& r = *request;
-    if (const auto n = std::exchange(r.filled, 0); n != 0) {
-        if (!r.data.write(host().memory(), r.position, std::span{r.buffer}.first(n)))
-            return Status::Error;
-        r.position += n;
-    }
-    r.written = r.position;
-    if (r.position == r.data.size())
-        return Status::Ok;
-    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_bytes, r.data.size() - r.position));
-    if (r.data.map(host().memory(), r.position, n, Access::Write, pieces_) &&
-        image_->try_read(r.offset + r.position, pieces_)) {
-        r.position += n;
-        return {};
-    }
-    r.buffer.resize(n);
-    r.filled = n;
-    image_->read(r.offset + r.position, r.buffer, completion(request));
-    return {};
-}
-
-VirtioBlk::Outcome VirtioBlk::step_write(const RequestPtr& request) {
-    Request& r = *request;
-    if (r.position == r.data.size())
-        return write_through() ? step_flush(request) : Outcome{Status::Ok};
-    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(chunk_bytes, r.data.size() - r.position));
-    r.buffer.resize(n);
-    if (!r.data.read(host().memory(), r.position, r.buffer))
-        return Status::Error;
-    const auto at = r.offset + std::exchange(r.position, r.position + n);
-    image_->write(at, r.buffer, completion(request));
-    return {};
-}
-
-VirtioBlk::Outcome VirtioBlk::step_flush(const RequestPtr& request) {
-    if (std::exchange(request->flushed, true))
-        return Status::Ok;
-    image_->flush(completion(request));
-    return {};
-}
-
-VirtioBlk::Outcome VirtioBlk::step_trim(const RequestPtr& request) {
-    Request& r = *request;
-    if (r.position == r.ranges.size())
-        return write_through() ? step_flush(request) : Outcome{Status::Ok};
-    const auto range = r.ranges[r.position++];
-    if (r.work == Work::Discard)
-        image_->discard(range.offset, range.bytes, completion(request));
-    else
-        image_->write_zeroes(range.offset, range.bytes, range.unmap, completion(request));
-    return {};
-}
-
-void VirtioBlk::finish(Request& request, Status status) {
-    --under_way_;
+void VirtioBlk::finish(unsigned queue, std::uint16_t head, GuestPhys where, Status status,
+                       std::uint64_t written) {
     const auto byte = static_cast<std::uint8_t>(status);
-    host().memory().write(request.status, {&byte, 1});
-    host().queue(request.queue).give_back(request.head, static_cast<std::uint32_t>(request.written + 1));
+    host().memory().write(where, {&byte, 1});
+    host().queue(queue).give_back(head, static_cast<std::uint32_t>(written + 1));
 }
 
 } // namespace escalus
