@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Where a network card's frames go and come from: the two ends of a cable. Both are called on the loop
 // thread or on a vCPU's, always with the device lock held; neither may block.
+//
+// A backend never calls its card from within a call of the card's (what arrives because of a frame that was
+// sent comes later, on the loop thread), so that cards need not be re-entrant.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 
 namespace escalus {
+
+using MacAddress = std::array<std::uint8_t, 6>;
+
+/// The longest frame of Ethernet without extensions, a VLAN tag included and without FCS; and the longest of
+/// all, unsegmented.
+inline constexpr std::size_t ethernet_frame_bytes = 1518, longest_frame_bytes = 18 + 65535;
 
 /// What a sender left for the receiver of a frame to do; the fields of virtio_net_hdr (Virtual I/O Device
 /// 1.1, 5.1.6), which TAP devices of Linux use as well.
@@ -20,6 +31,8 @@ struct NetOffload {
     std::uint16_t header_bytes = 0;  ///< of Ethernet, IP and TCP together; a hint
     std::uint16_t segment_bytes = 0; ///< payload of each segment, where segmented
     std::uint16_t checksum_start = 0, checksum_offset = 0;
+
+    [[nodiscard]] bool unfinished() const { return needs_checksum || segmentation != Segmentation::None; }
 };
 
 /// The card's end.
@@ -47,7 +60,7 @@ class NetBackend {
     [[nodiscard]] virtual bool link_up() const { return true; }
 
     /// Sends a frame, without FCS; it is copied or sent before the call returns. One that cannot be sent is
-    /// lost, as on a wire, and counted. Whatever `offload` asks for is done here, or by whoever gets it.
+    /// lost, as on a wire. Whatever `offload` asks for is done here, or by whoever gets it.
     virtual void send(std::span<const std::uint8_t> frame, const NetOffload& offload) = 0;
     /// The card has room again.
     virtual void card_ready() = 0;

@@ -25,6 +25,8 @@ class VirtioHost {
     [[nodiscard]] virtual bool live() const = 0;
     /// Interrupts for the queue if its driver wants one now, and tells the driver when it broke the rules.
     virtual void queue_changed(unsigned index) = 0;
+    /// Tells the driver that the device's configuration is another now.
+    virtual void config_changed() = 0;
 };
 
 class VirtioDevice {
@@ -47,6 +49,8 @@ class VirtioDevice {
     virtual void read_config(unsigned offset, std::span<std::uint8_t> data) = 0;
     virtual void write_config(unsigned /*offset*/, std::span<const std::uint8_t> /*data*/) {}
 
+    /// The host is live from now on; notified() follows for each queue.
+    virtual void driver_ready() {}
     /// The driver made buffers available. Only while the host is live.
     virtual void notified(unsigned queue) = 0;
     /// Forget what is under way; a completion of it that comes later is ignored.

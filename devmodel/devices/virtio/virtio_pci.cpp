@@ -154,9 +154,14 @@ void VirtioPci::set_status(std::uint8_t status) {
     }
     const bool was_live = live();
     status_ = static_cast<std::uint8_t>(status | (status_ & needs_reset));
-    if (!was_live && live()) // buffers that were made available too early, or before a pause
-        for (unsigned i = 0; i < queues_.size(); ++i)
-            notify(i);
+    if (!was_live && live())
+        came_alive();
+}
+
+void VirtioPci::came_alive() {
+    device_->driver_ready();
+    for (unsigned i = 0; i < queues_.size(); ++i) // buffers that were made available too early
+        notify(i);
 }
 
 // --- Interrupts --------------------------------------------------------------------------------------------
@@ -184,6 +189,12 @@ void VirtioPci::queue_changed(unsigned index) {
         if ((driver_features_ & virtio::feature_version_1) != 0)
             interrupt(isr_config, config_vector_);
     }
+}
+
+void VirtioPci::config_changed() {
+    ++generation_;
+    if ((status_ & driver_ok) != 0)
+        interrupt(isr_config, config_vector_);
 }
 
 void VirtioPci::notify(std::uint64_t index) {
@@ -250,7 +261,9 @@ std::uint64_t VirtioPci::read_common(unsigned offset, std::size_t bytes) {
     case queue_device:
     case queue_device + 4:
         return queue != nullptr ? part(queue->used, queue_device) : 0;
-    default: // config_generation among them: the configuration does not change by itself
+    case config_generation:
+        return generation_;
+    default:
         return 0;
     }
 }
@@ -490,8 +503,7 @@ void VirtioPci::config_write(unsigned offset, std::span<const std::uint8_t> data
     request_intx(isr_ != 0);
     through_window(offset, data.size(), [&](unsigned at) { write_modern(at, data); });
     if (!was_live && live())
-        for (unsigned i = 0; i < queues_.size(); ++i)
-            notify(i);
+        came_alive();
 }
 
 } // namespace escalus

@@ -42,6 +42,7 @@ class VirtioPci final : public PciFunction, private VirtioHost {
     [[nodiscard]] std::uint64_t features() const override { return driver_features_; }
     [[nodiscard]] bool live() const override;
     void queue_changed(unsigned index) override;
+    void config_changed() override;
 
     [[nodiscard]] bool messages_enabled() const override { return msix_.enabled(); }
 
@@ -51,6 +52,7 @@ class VirtioPci final : public PciFunction, private VirtioHost {
     [[nodiscard]] Virtqueue* selected();
     void reset_device();
     void set_status(std::uint8_t status);
+    void came_alive();
     void set_vector(std::uint16_t& vector, std::uint64_t value) const;
     void enable_selected();
     void notify(std::uint64_t index);
@@ -83,7 +85,7 @@ class VirtioPci final : public PciFunction, private VirtioHost {
     std::uint64_t driver_features_ = 0;
     std::uint32_t device_feature_select_ = 0, driver_feature_select_ = 0;
     std::uint16_t queue_select_ = 0;
-    std::uint8_t status_ = 0, isr_ = 0;
+    std::uint8_t status_ = 0, isr_ = 0, generation_ = 0;
 };
 
 } // namespace escalus

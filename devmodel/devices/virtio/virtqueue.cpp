@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <utility>
 
 namespace escalus {
 
@@ -13,7 +14,7 @@ namespace escalus {
 
 namespace {
 constexpr std::uint16_t flag_next = 1, flag_write = 2, flag_indirect = 4;
-constexpr std::uint16_t no_interrupt = 1;
+constexpr std::uint16_t no_interrupt = 1, no_notification = 1; // in the available and the used ring
 constexpr std::uint32_t descriptor_bytes = 16;
 constexpr unsigned longest_chain = 1024; // what an indirect table may hold, too
 // Offsets in the available and the used ring.
@@ -24,7 +25,7 @@ void Virtqueue::reset() {
     entries_ = most_entries_;
     descriptors = available = used = 0;
     taken_ = given_ = told_ = 0;
-    enabled_ = event_index_ = broken_ = false;
+    enabled_ = event_index_ = broken_ = muted_ = false;
 }
 
 bool Virtqueue::set_entries(std::uint16_t entries) {
@@ -145,9 +146,17 @@ bool Virtqueue::ask_for_notification() {
         return true;
     if (event_index_)
         store16(available_event(), taken_);
+    else if (std::exchange(muted_, false))
+        store16(used + ring_flags, 0);
     std::atomic_thread_fence(std::memory_order_seq_cst); // the wish is out before the ring is looked at again
     const auto offered = load16(available + ring_index);
     return !offered || *offered == taken_;
+}
+
+void Virtqueue::mute_notifications() {
+    // With the event index it is enough not to move the event: it lies behind.
+    if (enabled_ && !broken_ && !event_index_ && !std::exchange(muted_, true))
+        store16(used + ring_flags, no_notification);
 }
 
 bool Virtqueue::wants_interrupt() {

@@ -44,6 +44,8 @@ class Virtqueue {
     void give_back(std::uint16_t head, std::uint32_t written);
     /// The device has taken all and wants to hear of the next. False: there is more already.
     bool ask_for_notification();
+    /// The device looks by itself until it asks again.
+    void mute_notifications();
     /// Whether the driver wants an interrupt for what was given back since the last call.
     bool wants_interrupt();
     [[nodiscard]] bool broken() const { return broken_; }
@@ -65,7 +67,7 @@ class Virtqueue {
     GuestMemory& memory_;
     std::uint16_t entries_ = 0;
     std::uint16_t taken_ = 0, given_ = 0, told_ = 0; // free-running, as the ring's indices
-    bool enabled_ = false, event_index_ = false, broken_ = false;
+    bool enabled_ = false, event_index_ = false, broken_ = false, muted_ = false;
 };
 
 } // namespace escalus
