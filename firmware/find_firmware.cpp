@@ -26,6 +26,7 @@ std::vector<std::string> firmware_directories() {
     if (const char* chosen = std::getenv("ESCALUS_FIRMWARE"); chosen != nullptr && *chosen != '\0')
         directories.emplace_back(chosen);
     directories.emplace_back("/usr/share/seabios");
+    directories.emplace_back("/usr/lib/ipxe/qemu");
     directories.emplace_back(ESCALUS_FIRMWARE_DIRECTORY);
     return directories;
 }
@@ -42,10 +43,11 @@ std::string find_firmware(const std::string& name, const std::string& chosen) {
     for (const auto& directory : directories)
         if (const auto path = fs::path{directory} / wanted; is_file(path))
             return path.string();
-    throw std::runtime_error{fmt::format(
-        "firmware file {} not found in {}: install Debian's package seabios (apt install seabios), or "
-        "name a directory that has it in ESCALUS_FIRMWARE",
-        wanted.string(), fmt::join(directories, ", "))};
+    const auto* package = wanted.extension() == ".rom" ? "ipxe-qemu" : "seabios";
+    throw std::runtime_error{
+        fmt::format("firmware file {} not found in {}: install Debian's package {} (apt install {}), or "
+                    "name a directory that has it in ESCALUS_FIRMWARE",
+                    wanted.string(), fmt::join(directories, ", "), package, package)};
 }
 
 std::vector<std::uint8_t> load_firmware(const std::string& path, std::uint64_t limit) {

@@ -11,8 +11,10 @@
 #include <stdexcept>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
+#include <linux/if_tun.h>
 #include <pwd.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -198,12 +200,8 @@ constexpr int allowed[] = {
 // What libraries try on the side and do without (time zone, host names), and clean-up in directories that
 // belong to root now.
 constexpr int refused[] = {
-    SCMP_SYS(open),
-    SCMP_SYS(openat),
     SCMP_SYS(openat2),
-    SCMP_SYS(stat),
     SCMP_SYS(lstat),
-    SCMP_SYS(newfstatat),
     SCMP_SYS(statx),
     SCMP_SYS(access),
     SCMP_SYS(faccessat),
@@ -217,10 +215,6 @@ constexpr int refused[] = {
     SCMP_SYS(rename),
     SCMP_SYS(renameat),
     SCMP_SYS(renameat2),
-    SCMP_SYS(socket),
-    SCMP_SYS(connect),
-    SCMP_SYS(bind),
-    SCMP_SYS(listen),
     SCMP_SYS(prctl),
     SCMP_SYS(setpriority),
     SCMP_SYS(sched_setaffinity),
@@ -228,6 +222,10 @@ constexpr int refused[] = {
     SCMP_SYS(prlimit64),
     SCMP_SYS(io_uring_setup),
 };
+
+// Refused as well, but for a network behind an address translation.
+constexpr int network_calls[] = {SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(stat),
+                                 SCMP_SYS(newfstatat)};
 
 constexpr unsigned long allowed_ioctls[] = {FIONBIO, FIONREAD, TCGETS, TIOCGWINSZ, TIOCINQ, TIOCOUTQ};
 
@@ -260,7 +258,36 @@ class Filter {
     scmp_filter_ctx context_;
 };
 
-void filter_system_calls() {
+void refuse_network(Filter& filter) {
+    for (const int call : network_calls)
+        filter.rule(SCMP_ACT_ERRNO(EACCES), call);
+    for (const int call : {SCMP_SYS(socket), SCMP_SYS(open), SCMP_SYS(openat)})
+        filter.rule(SCMP_ACT_ERRNO(EACCES), call);
+}
+
+void allow_network(Filter& filter) {
+    for (const int call : network_calls)
+        filter.rule(SCMP_ACT_ALLOW, call);
+    for (scmp_datum_t family = 0; family < AF_MAX; ++family)
+        filter.rule(family == AF_INET || family == AF_INET6 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EACCES),
+                    SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, family));
+    filter.rule(SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), SCMP_A0(SCMP_CMP_GE, AF_MAX));
+    // Every combination of the flags that do more than read, since a rule compares for equality only.
+    constexpr std::array<scmp_datum_t, 5> bits{O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND};
+    scmp_datum_t all = 0;
+    for (const auto bit : bits)
+        all |= bit;
+    for (unsigned chosen = 0; chosen < 1u << bits.size(); ++chosen) {
+        scmp_datum_t flags = 0;
+        for (unsigned i = 0; i < bits.size(); ++i)
+            flags |= (chosen >> i & 1) != 0 ? bits.at(i) : 0;
+        const auto action = flags == O_RDONLY ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EACCES);
+        filter.rule(action, SCMP_SYS(open), SCMP_A1(SCMP_CMP_MASKED_EQ, all, flags));
+        filter.rule(action, SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, all, flags));
+    }
+}
+
+void filter_system_calls(const SandboxOptions& options) {
     remember_call_names();
     struct sigaction action {};
     action.sa_sigaction = on_violation;
@@ -274,6 +301,12 @@ void filter_system_calls() {
         filter.rule(SCMP_ACT_ERRNO(EACCES), call);
     for (const auto request : allowed_ioctls)
         filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, request));
+    if (options.tap_offloads)
+        filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, TUNSETOFFLOAD));
+    if (options.user_network)
+        allow_network(filter);
+    else
+        refuse_network(filter);
     // Threads, not processes. clone3 hides its flags in memory, so the C library is told to use clone.
     filter.rule(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
     filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(clone),
@@ -302,7 +335,7 @@ void enter_sandbox(const SandboxOptions& options) {
             fail("dumpable", errno);
     }
     if (options.filter_system_calls)
-        filter_system_calls();
+        filter_system_calls(options);
 }
 
 } // namespace escalus

@@ -2,6 +2,7 @@
 #include "devmodel/machine/pci.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include <fmt/format.h>
@@ -69,6 +70,19 @@ void PciFunction::declare_bar(unsigned index, BarKind kind, std::uint64_t size, 
     set_writable(bar_register(index), 4, index == 6 ? address_mask | rom_enable : address_mask);
 }
 
+void PciFunction::set_rom(std::vector<std::uint8_t> image) {
+    if (image.empty())
+        return;
+    constexpr std::size_t least_rom = 2048;
+    image.resize(std::bit_ceil(std::max(image.size(), least_rom)), 0xff);
+    declare_bar(6, BarKind::Memory, image.size());
+    rom_.bytes = std::move(image);
+}
+
+void PciFunction::Rom::read(unsigned, std::uint64_t offset, std::span<std::uint8_t> data) {
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), data.size(), data.begin());
+}
+
 std::optional<std::uint64_t> PciFunction::bar_address(unsigned index) const {
     return bars_.at(index).decoded;
 }
@@ -111,7 +125,8 @@ void PciFunction::update_bars() {
         // wins.
         if (wanted[i] && !(bar.on_bus && bus.overlaps(*wanted[i], bar.size))) {
             if (bar.on_bus)
-                bus.add(*wanted[i], bar.size, *this, i);
+                bus.add(*wanted[i], bar.size,
+                        i == 6 && !rom_.bytes.empty() ? static_cast<BusDevice&>(rom_) : *this, i);
             bar.decoded = wanted[i];
         }
         bar_moved(i, bar.decoded);

@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <vector>
 
 namespace escalus {
 
@@ -59,6 +60,8 @@ class PciFunction : public Device, public BusDevice {
     void connect_intx(IrqLine line) { intx_ = line; }
     /// The same for messages; without it, none are sent.
     void connect_messages(MessageSender send) { send_ = std::move(send); }
+    /// An expansion ROM (PCI 3.0, 6.2.5.2 and 6.3), before the first reset. Empty: none.
+    void set_rom(std::vector<std::uint8_t> image);
 
   protected:
     enum class BarKind { Io, Memory, PrefetchableMemory };
@@ -103,6 +106,12 @@ class PciFunction : public Device, public BusDevice {
         bool on_bus = true;
         std::optional<std::uint64_t> decoded;
     };
+    class Rom final : public BusDevice {
+      public:
+        void read(unsigned region, std::uint64_t offset, std::span<std::uint8_t> data) override;
+        void write(unsigned, std::uint64_t, std::span<const std::uint8_t>) override {}
+        std::vector<std::uint8_t> bytes;
+    };
     [[nodiscard]] unsigned bar_register(unsigned index) const {
         return index == 6 ? reg_rom : reg_bar0 + 4 * index;
     }
@@ -115,6 +124,7 @@ class PciFunction : public Device, public BusDevice {
     std::array<std::uint8_t, 256> writable_{};
     std::array<std::uint8_t, 256> clearable_{};
     std::array<Bar, 7> bars_{};
+    Rom rom_;
     IrqLine intx_;
     MessageSender send_;
     bool intx_requested_ = false;

@@ -168,3 +168,57 @@ TEST_CASE("the bus finds functions, and ones where there are none") {
     CHECK(b[0] == 0xff);
     bus.config_write(0, 3, 1, 254, b);
 }
+
+TEST_CASE("an expansion ROM is read where its BAR is, once enabled") {
+    Spaces s;
+    struct WithRom final : PciFunction {
+        explicit WithRom(Spaces& spaces)
+            : PciFunction{{.vendor = 1, .device = 2}, {spaces.ports, spaces.memory}} {}
+        [[nodiscard]] std::string_view name() const override { return "rom"; }
+        void read(unsigned, std::uint64_t, std::span<std::uint8_t>) override {
+            FAIL("the ROM is no register");
+        }
+        void write(unsigned, std::uint64_t, std::span<const std::uint8_t>) override {
+            FAIL("nor is it written");
+        }
+    };
+    WithRom card{s};
+    std::vector<std::uint8_t> image(5000, 0x11);
+    image[0] = 0x55;
+    image[1] = 0xaa;
+    image[4999] = 0x77;
+    card.set_rom(image);
+    card.reset(ResetKind::PowerOn);
+    write(card, 0x30, 0xfffffffe);
+    CHECK(read(card, 0x30) == 0xffffe000); // the next power of two
+    write(card, 0x30, 0xfea00000);
+    write(card, 4, 2, 2);
+    std::array<std::uint8_t, 2> b{};
+    CHECK_FALSE(s.memory.read(0xfea00000, b));
+    write(card, 0x30, 0xfea00001);
+    CHECK(s.memory.read(0xfea00000, b));
+    CHECK(b == std::array<std::uint8_t, 2>{0x55, 0xaa});
+    CHECK(s.memory.read(0xfea00000 + 4999, b));
+    CHECK(b == std::array<std::uint8_t, 2>{0x77, 0xff}); // padding
+    s.memory.write(0xfea00000, b);
+    CHECK(s.memory.read(0xfea00000, b));
+    CHECK(b[0] == 0x55);
+    write(card, 0x30, 0xfea00000);
+    CHECK_FALSE(s.memory.read(0xfea00000, b));
+}
+
+TEST_CASE("without a ROM there is no register for one") {
+    Spaces s;
+    struct Bare final : PciFunction {
+        explicit Bare(Spaces& spaces)
+            : PciFunction{{.vendor = 1, .device = 2}, {spaces.ports, spaces.memory}} {}
+        [[nodiscard]] std::string_view name() const override { return "bare"; }
+        void read(unsigned, std::uint64_t, std::span<std::uint8_t>) override {}
+        void write(unsigned, std::uint64_t, std::span<const std::uint8_t>) override {}
+    };
+    Bare card{s};
+    card.set_rom({});
+    card.reset(ResetKind::PowerOn);
+    write(card, 0x30, 0xffffffff);
+    CHECK(read(card, 0x30) == 0);
+}

@@ -7,8 +7,12 @@
 
 #include <catch2/catch.hpp>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,14 +28,14 @@ struct Outcome {
 
 /// Runs `body` in a child that has entered the sandbox; its result is the exit code.
 template <typename F>
-Outcome in_sandbox(F body) {
+Outcome in_sandbox(F body, const SandboxOptions& options = {}) {
     std::array<int, 2> pipe_ends{};
     REQUIRE(pipe(pipe_ends.data()) == 0);
     const pid_t child = fork();
     if (child == 0) {
         dup2(pipe_ends[1], STDERR_FILENO);
         try {
-            enter_sandbox({.user = "nobody"});
+            enter_sandbox(options);
         } catch (const std::exception& e) {
             dprintf(STDERR_FILENO, "%s\n", e.what());
             _exit(99);
@@ -134,6 +138,40 @@ TEST_CASE("in the sandbox no memory becomes executable") {
 TEST_CASE("in the sandbox no ring makes system calls that the filter does not see") {
     check_forbidden("io_uring_enter", [] { syscall(SYS_io_uring_enter, -1, 0, 0, 0, nullptr, 0); });
     check_forbidden("io_uring_register", [] { syscall(SYS_io_uring_register, -1, 0, nullptr, 0); });
+}
+
+TEST_CASE("in the sandbox sockets are to be had for a user network only") {
+    const auto body = [] {
+        if (socket(AF_UNIX, SOCK_STREAM, 0) >= 0 || errno != EACCES)
+            return 1;
+        if (socket(AF_PACKET, SOCK_RAW, 0) >= 0 || errno != EACCES)
+            return 2;
+        if (open("/etc/passwd", O_RDWR) >= 0 || errno != EACCES)
+            return 3;
+        if (open("/tmp/escalus-sandbox-test", O_RDONLY | O_CREAT, 0600) >= 0 || errno != EACCES)
+            return 4;
+        if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0)
+            return 5;
+        const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        if (fd < 0)
+            return 6;
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(9);
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        // NOLINTNEXTLINE(*-reinterpret-cast)
+        return connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : 7;
+    };
+    CHECK(WEXITSTATUS(in_sandbox(body, {.user_network = true}).status) == 0);
+    CHECK(WEXITSTATUS(in_sandbox(body).status) == 5);
+}
+
+TEST_CASE("in the sandbox a TAP device's offloads change only where there is one") {
+    const auto body = [] {
+        return ioctl(STDERR_FILENO, TUNSETOFFLOAD, 0) == 0 ? 1 : errno == ENOTTY ? 0 : 2;
+    };
+    CHECK(WEXITSTATUS(in_sandbox(body, {.tap_offloads = true}).status) == 0);
+    CHECK(WEXITSTATUS(in_sandbox(body).status) == 128 + SIGSYS);
 }
 
 TEST_CASE("an unknown user is an error") {
