@@ -82,7 +82,7 @@ class DeviceModel {
 
         monitor_.give_up_host_access();
         if (options_.sandbox)
-            enter_sandbox();
+            enter_sandbox(sandbox_options());
         watch();
         report(running);
     }
@@ -112,6 +112,13 @@ class DeviceModel {
         sigaddset(&watched, SIGTERM);
         ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
         return ::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    }
+
+    [[nodiscard]] SandboxOptions sandbox_options() const {
+        SandboxOptions result;
+        for (const auto& network : config_.networks)
+            (network.kind == NetworkKind::User ? result.user_network : result.tap_offloads) = true;
+        return result;
     }
 
     void report(const json::object& event) const {

@@ -41,6 +41,8 @@ std::string_view what(FileUse::Kind kind) {
         return "kernel";
     case FileUse::Kind::Ramdisk:
         return "RAM disk";
+    case FileUse::Kind::Folder:
+        return "folder";
     case FileUse::Kind::Firmware:
         break;
     }
@@ -89,6 +91,8 @@ class FileChecker {
             return complain(fmt::format("cannot be looked at: {}", std::generic_category().message(errno)),
                             {});
         }
+        if (use.kind == FileUse::Kind::Folder)
+            return S_ISDIR(status.st_mode) || complain("is no folder", "name the folder, not a file in it");
         if (S_ISDIR(status.st_mode))
             return complain("is a directory", "name a file in it");
         if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))

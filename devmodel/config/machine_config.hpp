@@ -4,6 +4,7 @@
 #pragma once
 
 #include "devmodel/config/cpu_list.hpp"
+#include "devmodel/config/network_config.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -66,6 +67,7 @@ struct MachineConfig {
     std::optional<unsigned> cpu_weight; ///< 1 to 65535, 256 is normal
     unsigned cpu_cap = 0;               ///< per cent of one CPU; 0: no limit
     std::vector<DiskConfig> disks;
+    std::vector<NetworkConfig> networks;
     std::string boot = "cda"; ///< letters c (disk), d (CD-ROM), a (floppy), n (network), in order
     std::string kernel, ramdisk, cmdline;
     std::vector<std::string>

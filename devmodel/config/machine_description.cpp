@@ -4,6 +4,7 @@
 #include "devmodel/config/cpuid_spec.hpp"
 #include "devmodel/config/disk_spec.hpp"
 #include "devmodel/config/key_table.hpp"
+#include "devmodel/config/network_spec.hpp"
 #include "devmodel/config/settings.hpp"
 #include "devmodel/config/vnc_settings.hpp"
 #include "vmm/abi/abi.hpp"
@@ -23,7 +24,7 @@ namespace {
 
 constexpr std::int64_t mib = 1 << 20;
 constexpr std::int64_t memory_least = 8, memory_most = static_cast<std::int64_t>(abi::guest_memory_max) / mib;
-constexpr unsigned default_memory = 1024, serial_ports_max = 4, name_length_max = 64;
+constexpr unsigned default_memory = 1024, serial_ports_max = 4, networks_max = 5, name_length_max = 64;
 /// The control OS in `escalus list`, as Xen calls it.
 constexpr std::string_view control_os_name = "Domain-0";
 constexpr std::array<std::string_view, 4> ide_positions{"hda", "hdb", "hdc", "hdd"};
@@ -50,6 +51,7 @@ class Builder {
         memory_and_cpus();
         cpu_share();
         disks();
+        networks();
         boot();
         firmware();
         direct_boot();
@@ -326,6 +328,35 @@ class Builder {
         diagnostics_->note(disk.spec.where, fmt::format("{} becomes the IDE disk {}", vdev, disk.position));
     }
 
+    void networks() {
+        const Value* value = settings_.find("vif");
+        if (value == nullptr || (value->kind != Value::Kind::List && says_no(*value)))
+            return;
+        const auto texts = settings_.strings("vif");
+        if (!texts)
+            return;
+        auto& networks = result_.machine.networks;
+        for (const Text& text : *texts) {
+            auto spec = parse_network_spec(text.text, text.where, *diagnostics_);
+            if (!spec)
+                continue;
+            NetworkConfig& network = spec->network;
+            if (!spec->has_mac)
+                network.mac = default_mac(result_.machine.uuid, static_cast<unsigned>(networks.size()));
+            if (std::ranges::find(networks, network.mac, &NetworkConfig::mac) != networks.end())
+                diagnostics_->error(spec->mac_where, "two cards cannot have the same MAC address",
+                                    "leave mac= away: each card gets its own");
+            if (auto& folder = network.user.tftp_folder; !folder.empty())
+                folder = file(FileUse::Kind::Folder, folder, spec->tftp_where);
+            network.dump = absolute(network.dump);
+            networks.push_back(std::move(network));
+        }
+        if (networks.size() > networks_max)
+            diagnostics_->error((*texts)[networks_max].where,
+                                fmt::format("a machine has {} network cards at most", networks_max),
+                                "take some out of the list");
+    }
+
     void boot() {
         MachineConfig& machine = result_.machine;
         const auto order = settings_.string("boot");
@@ -340,8 +371,9 @@ class Builder {
         for (const char letter : order->text)
             if (machine.boot.find(letter) == std::string::npos)
                 machine.boot += letter;
-        if (machine.boot.find('n') != std::string::npos)
-            diagnostics_->warning(order->where, "there is no network card yet to boot from");
+        if (machine.boot.find('n') != std::string::npos && machine.networks.empty())
+            diagnostics_->warning(order->where, "there is no network card to boot from",
+                                  "add one: vif = [ 'bridge=xenbr0' ]");
     }
 
     void firmware() {

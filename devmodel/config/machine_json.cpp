@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/config/machine_json.hpp"
 
+#include "devmodel/config/network_spec.hpp"
+
 #include <array>
 
 #include <boost/json.hpp>
@@ -54,6 +56,33 @@ json::object vnc_json(const VncConfig& vnc) {
     return result;
 }
 
+json::object network_json(const NetworkConfig& network) {
+    json::object result{{"model", to_string(network.model)}, {"mac", mac_text(network.mac)}};
+    if (network.kind == NetworkKind::Bridge) {
+        result["type"] = "bridge";
+        result["bridge"] = network.bridge;
+        result["interface"] = or_null(network.interface);
+    } else {
+        json::array forwards;
+        for (const PortForward& f : network.user.forwards)
+            forwards.push_back(json::object{{"protocol", f.udp ? "udp" : "tcp"},
+                                            {"host_address", or_null(f.host_address)},
+                                            {"host_port", f.host_port},
+                                            {"guest_address", or_null(f.guest_address)},
+                                            {"guest_port", f.guest_port}});
+        result["type"] = "user";
+        result["forwards"] = std::move(forwards);
+        result["tftp"] = or_null(network.user.tftp_folder);
+        result["boot_file"] = or_null(network.user.boot_file);
+        result["restricted"] = network.user.restricted;
+    }
+    if (network.rate_bytes != 0)
+        result["rate"] =
+            json::object{{"bytes", network.rate_bytes}, {"interval_us", network.rate_interval_us}};
+    result["dump"] = or_null(network.dump);
+    return result;
+}
+
 json::array cpuid_json(const std::vector<CpuidOverride>& overrides) {
     constexpr std::array<const char*, 4> registers{"eax", "ebx", "ecx", "edx"};
     json::array result;
@@ -98,6 +127,12 @@ json::object to_json(const MachineConfig& machine) {
         result["cap"] = machine.cpu_cap;
     result["boot"] = machine.boot;
     result["disks"] = std::move(disks);
+    if (!machine.networks.empty()) {
+        json::array networks;
+        for (const NetworkConfig& network : machine.networks)
+            networks.push_back(network_json(network));
+        result["networks"] = std::move(networks);
+    }
     result["kernel"] = or_null(machine.kernel);
     result["ramdisk"] = or_null(machine.ramdisk);
     result["modules"] = std::move(modules);

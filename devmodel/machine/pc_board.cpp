@@ -26,8 +26,8 @@ namespace {
 constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
 // I/O APIC inputs that no wire of the board drives: the HPET's own choice.
 constexpr std::uint32_t hpet_routes = 0xf00000;
-constexpr unsigned ide_device = 1, ide_function = 1, ahci_device = 8, first_virtio_device = 0x10,
-                   virtio_disks = 16, most_disk_queues = 4;
+constexpr unsigned ide_device = 1, ide_function = 1, first_network_device = 3, ahci_device = 8,
+                   first_virtio_device = 0x10, virtio_disks = 16, most_disk_queues = 4;
 
 struct ComPort {
     std::uint16_t base;
@@ -141,6 +141,7 @@ PcBoard::PcBoard(boost::asio::io_context& loop, std::mutex& device_lock, Clock& 
                               [](std::string_view line) { fmt::print(stderr, "firmware: {}\n", line); });
     plug_pci();
     open_disks(loop, device_lock, config);
+    open_networks(loop, device_lock, config);
     open_serial(loop, device_lock, clock, config, runtime_directory);
     tell_firmware(config);
     set_cmos_memory_sizes();
@@ -212,6 +213,16 @@ void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock,
     }
 }
 
+void PcBoard::open_networks(boost::asio::io_context& loop, std::mutex& device_lock,
+                            const MachineConfig& config) {
+    const bool boots = config.boot.find('n') != std::string::npos && config.kernel.empty();
+    for (const auto& network : config.networks) {
+        networks.push_back(make_network_card(network, boots, loop, device_lock, clock_,
+                                             PciSpaces{ports, memory_bus}, space));
+        plug_card(first_network_device + static_cast<unsigned>(networks.size()) - 1, *networks.back().card);
+    }
+}
+
 void PcBoard::open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
                           const MachineConfig& config, const std::string& runtime_directory) {
     for (unsigned n = 0; n < config.serial.size() && n < com_ports.size(); ++n) {
@@ -240,13 +251,16 @@ void PcBoard::tell_firmware(const MachineConfig& config) {
     told.apic = config.apic;
     told.hpet = hpet.has_value();
     told.serial_ports = serial_ports_;
-    for (const char letter : config.boot)
+    for (const char letter : config.boot) {
+        for (unsigned i = 0; letter == 'n' && i < networks.size(); ++i)
+            told.boot_order.push_back(boot_path::pci(first_network_device + i));
         for (const auto& disk : config.disks) {
             if (disk.kind != (letter == 'd' ? DiskKind::CdRom : DiskKind::Disk) ||
                 (letter != 'c' && letter != 'd'))
                 continue;
             told.boot_order.push_back(boot_path_of(disk));
         }
+    }
     add_firmware_files(fw_cfg, told);
 }
 

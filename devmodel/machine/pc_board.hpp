@@ -2,7 +2,7 @@
 // The pc machine's main board: every device but the processors, built from a MachineConfig and wired.
 //
 //   PCI 00.0 i440FX   01.0 PIIX3 bridge   01.1 PIIX3 IDE   01.3 PIIX4 power management   02.0 VGA
-//       08.0 AHCI, when a disk is plugged into it   10.0 to 1f.0 virtio disks
+//       03.0 to 07.0 network cards   08.0 AHCI, when a disk is plugged into it   10.0 to 1f.0 virtio disks
 #pragma once
 
 #include "devmodel/backends/char/char_backend.hpp"
@@ -33,6 +33,7 @@
 #include "devmodel/machine/address_space.hpp"
 #include "devmodel/machine/apic_window.hpp"
 #include "devmodel/machine/isa_interrupts.hpp"
+#include "devmodel/machine/network_cards.hpp"
 #include "devmodel/machine/pc_memory.hpp"
 
 #include <functional>
@@ -102,6 +103,7 @@ class PcBoard {
     PiixIde ide;
     std::optional<Ahci> ahci;
     std::vector<std::unique_ptr<VirtioPci>> virtio;
+    std::vector<NetworkCard> networks;
     std::optional<Vga> vga;
     I8254 pit;
     Mc146818 rtc;
@@ -120,6 +122,7 @@ class PcBoard {
     void plug_card(unsigned slot, PciFunction& card);
     void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, unsigned vcpus);
     void open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config);
+    void open_networks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config);
     void open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
                      const MachineConfig& config, const std::string& runtime_directory);
     void tell_firmware(const MachineConfig& config);

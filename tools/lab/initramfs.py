@@ -13,9 +13,10 @@ from .ui import LabError
 
 BUSYBOX = "/bin/busybox"
 INIT = Path(__file__).with_name("init.sh")
-CONTROL_MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "isofs", "crc32c_generic", "ext4", "vfat", "loop"]
-FIRMWARE_FOLDERS = ["/usr/share/seabios", "/usr/share/vgabios", "/usr/share/novnc"]
-FIRMWARE_UNUSED = re.compile(r"(bios.*(qxl|virtio|ramfb|vmware|cirrus|-ati|-dbg)|kvmvapic|sgabios).*\.bin$")
+CONTROL_MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "isofs", "crc32c_generic", "ext4", "vfat", "loop",
+                   "tun", "bridge"]
+FIRMWARE_FOLDERS = ["/usr/share/seabios", "/usr/share/vgabios", "/usr/lib/ipxe/qemu", "/usr/share/novnc"]
+FIRMWARE_UNUSED = re.compile(r"(bios.*(qxl|virtio|ramfb|vmware|cirrus|-ati|-dbg)|kvmvapic|sgabios).*\.bin$|efi-.*\.rom$")
 TOOLS = ["/sbin/e2fsck", "/sbin/mke2fs", "/usr/bin/taskset"]
 
 

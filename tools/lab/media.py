@@ -204,6 +204,38 @@ head -c 1048568 /tmp/base >/tmp/block
 i=0; while [ $i -lt 64 ]; do printf '%08d' $i; cat /tmp/block; i=$((i+1)); done | \\
   dd of=/dev/$disk bs=1M iflag=fullblock conv=fsync && echo disk written
 """,
+    # DHCP, 32 MiB by HTTP, and then it answers to whoever asks.
+    "network": """for i in $(seq 100); do [ -e /sys/class/net/eth0 ] && break; sleep 0.2; done
+echo "card: $(basename "$(readlink -f /sys/class/net/eth0/device/driver)") $(cat /sys/class/net/eth0/address)"
+mkdir -p /usr/share/udhcpc
+cat >/tmp/lease <<'LEASE'
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add $ip/${mask:-24} dev $interface
+[ -n "$router" ] && ip route add default via $router
+echo "lease: $ip from $serverid"
+LEASE
+chmod 755 /tmp/lease
+ip link set lo up
+ip link set eth0 up
+udhcpc -f -q -n -t 20 -i eth0 -s /tmp/lease
+server=$(word escalus.server)
+for i in 1 2 3; do
+  if wget -q -O /tmp/fetched http://${server:-10.0.2.2}/data; then
+    set -- $(sha256sum /tmp/fetched); echo "fetched: $1 $(wc -c </tmp/fetched)"; break
+  fi
+done
+ping -c 2 -W 20 ${server:-10.0.2.2} && echo "ping: answered"
+grep -E 'virtio|eth0' /proc/interrupts
+mkdir -p /tmp/page; cat /proc/sys/kernel/ostype >/tmp/page/ostype; httpd -p 80 -h /tmp/page
+echo network: done
+while :; do
+  link=$(cat /sys/class/net/eth0/carrier)
+  [ "$link" = "$before" ] || echo "carrier: $link"
+  before=$link
+  sleep 1
+done
+""",
     "write-files": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
 mount -t ext4 /dev/$disk /mnt || exit
 i=1

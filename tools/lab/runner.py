@@ -24,6 +24,7 @@ TIDY_BUDGET = 0  # seconds; what is not looked at is reported as skipped, --long
 TESTS = "usr/share/escalus-tests"  # in the control OS
 BOCHS_POOL = 704  # MiB
 BOCHS_MEDIA = ("grub-rescue",)
+NETWORK_MODULES = ("virtio_net", "8139cp", "8139too", "e1000", "ne2k_pci", "pcnet32")
 DISK_MODULES = ("ata_piix", "ahci", "virtio_pci", "virtio_blk", "ata_generic", "sd_mod", "sr_mod", "isofs",
                 "crc32c_generic", "ext4")
 
@@ -92,7 +93,7 @@ class Shared:
             if self.in_bochs and flavour == "generic":
                 continue  # what is not used need not be loaded
             files[f"{TESTS}/{name}"] = packages.kernel(flavour)[0]
-            modules = (*DISK_MODULES, "button") if flavour == "generic" else ("button",)
+            modules = (*DISK_MODULES, *NETWORK_MODULES, "button") if flavour == "generic" else ("button",)
             files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(media.GUEST_SCRIPTS, modules, flavour)
         return machine.parts(kernel, install_tree=self.install, extra_files=files,
                              extra_programs=[build.program("hostile_hypercalls"), build.program("escalus_next_abi"),

@@ -227,3 +227,28 @@ TEST_CASE("a machine that cannot be built says why") {
     fixture.config.disks = {{.path = {}, .device = "sdz"}};
     CHECK_THROWS_WITH(fixture.start(), Catch::Matchers::Contains("sdz"));
 }
+
+TEST_CASE_METHOD(Fixture, "network cards are on the PCI bus from device 3 on") {
+    config.networks = {{.mac = {0, 0x16, 0x3e, 1, 2, 3}, .kind = NetworkKind::User},
+                       {.mac = {0, 0x16, 0x3e, 1, 2, 4},
+                        .kind = NetworkKind::User,
+                        .rate_bytes = 1000,
+                        .rate_interval_us = 1000}};
+    auto& cpu = engine.vcpu(0);
+    std::array<std::uint64_t, 3> found{};
+    for (unsigned i = 0; i < found.size(); ++i) {
+        cpu.then(out(0xcf8, 0x80000000 | (3 + i) << 11, 4));
+        cpu.then(in(0xcfc, 4));
+        cpu.then(look([&found, i](abi::VcpuPage& page) { found.at(i) = page.gpr[abi::rax]; }));
+    }
+    start();
+    cpu.wait_for_steps(9);
+    CHECK(found[0] == 0x10001af4);
+    CHECK(found[1] == 0x10001af4);
+    CHECK(found[2] == 0xffffffff);
+}
+
+TEST_CASE_METHOD(Fixture, "a network card that cannot be had is named, and what to write") {
+    config.networks = {{.kind = NetworkKind::User, .user = {.forwards = {{.host_address = "256.1.1.1"}}}}};
+    CHECK_THROWS_WITH(start(), Catch::Contains("256.1.1.1"));
+}
