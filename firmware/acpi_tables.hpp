@@ -9,8 +9,9 @@
 
 namespace escalus {
 
-/// The I/O ports of the PIIX4 power management function, which FADT and firmware agree on.
-inline constexpr std::uint16_t acpi_pm_base = 0x600;
+/// The I/O ports of the PIIX4 power management function, which FADT and firmware agree on: SeaBIOS', and
+/// OVMF's (OvmfPkg/Include/OvmfPlatforms.h).
+inline constexpr std::uint16_t acpi_pm_base = 0x600, acpi_pm_base_uefi = 0xb000;
 
 struct AcpiConfig {
     unsigned vcpus = 1;

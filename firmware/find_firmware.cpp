@@ -27,6 +27,7 @@ std::vector<std::string> firmware_directories() {
         directories.emplace_back(chosen);
     directories.emplace_back("/usr/share/seabios");
     directories.emplace_back("/usr/lib/ipxe/qemu");
+    directories.emplace_back("/usr/share/OVMF");
     directories.emplace_back(ESCALUS_FIRMWARE_DIRECTORY);
     return directories;
 }
@@ -43,7 +44,9 @@ std::string find_firmware(const std::string& name, const std::string& chosen) {
     for (const auto& directory : directories)
         if (const auto path = fs::path{directory} / wanted; is_file(path))
             return path.string();
-    const auto* package = wanted.extension() == ".rom" ? "ipxe-qemu" : "seabios";
+    const auto* package = wanted.extension() == ".rom"          ? "ipxe-qemu"
+                          : wanted.string().starts_with("OVMF") ? "ovmf"
+                                                                : "seabios";
     throw std::runtime_error{
         fmt::format("firmware file {} not found in {}: install Debian's package {} (apt install {}), or "
                     "name a directory that has it in ESCALUS_FIRMWARE",
@@ -60,8 +63,8 @@ std::vector<std::uint8_t> load_firmware(const std::string& path, std::uint64_t l
             fmt::format("firmware file {} has {} bytes; from 1 to {} can be used", path, size, limit)};
     std::vector<std::uint8_t> bytes(size);
     std::ifstream file{path, std::ios::binary};
-    for (auto& byte : bytes)
-        byte = static_cast<std::uint8_t>(file.get());
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): streams read char
+    file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
     if (!file)
         throw std::runtime_error{fmt::format("firmware file {} cannot be read", path)};
     return bytes;

@@ -11,6 +11,7 @@ namespace escalus {
 
 inline constexpr const char* default_bios = "bios-256k.bin";
 inline constexpr const char* default_vga_bios = "vgabios-stdvga.bin";
+inline constexpr const char* default_uefi = "OVMF_CODE_4M.fd";
 
 /// The directories searched, in order.
 [[nodiscard]] std::vector<std::string> firmware_directories();

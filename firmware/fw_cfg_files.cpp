@@ -32,7 +32,11 @@ constexpr std::uint64_t four_gibibytes = 1ull << 32;
 // SeaBIOS gives PCI memory from the first of these that lies above RAM (src/fw/pciinit.c, i440fx).
 constexpr std::uint32_t pci_windows[] = {0x8000'0000, 0xc000'0000, 0xe000'0000};
 
-std::uint32_t pci_window_base(std::uint64_t memory_below_4g) {
+std::uint32_t pci_window_base(std::uint64_t memory_below_4g, bool uefi) {
+    // OVMF's begins with the end of RAM, but not below 2 GiB (OvmfPkg/Library/PlatformInitLib, i440fx).
+    if (uefi)
+        return static_cast<std::uint32_t>(
+            std::max<std::uint64_t>(memory_below_4g, std::uint32_t{pci_windows[0]}));
     for (const auto base : pci_windows)
         if (memory_below_4g <= base)
             return base;
@@ -87,7 +91,7 @@ void add_firmware_files(FwCfg& fw_cfg, const FirmwareConfig& config) {
         throw std::invalid_argument{"a machine without memory cannot start"};
     if (config.vcpus == 0 || config.vcpus > 255)
         throw std::invalid_argument{fmt::format("a machine of {} processors cannot be", config.vcpus)};
-    const auto window = pci_window_base(config.memory_below_4g);
+    const auto window = pci_window_base(config.memory_below_4g, config.uefi);
 
     const auto smbios = build_smbios({.name = config.name,
                                       .uuid = config.uuid,
@@ -119,7 +123,7 @@ void add_firmware_files(FwCfg& fw_cfg, const FirmwareConfig& config) {
         auto acpi = build_acpi({.vcpus = config.vcpus,
                                 .apic = config.apic,
                                 .hpet = config.hpet,
-                                .pm_base = acpi_pm_base,
+                                .pm_base = config.uefi ? acpi_pm_base_uefi : acpi_pm_base,
                                 .pci_window_base = window,
                                 .serial_ports = config.serial_ports,
                                 .floppy = config.floppy});
@@ -127,8 +131,8 @@ void add_firmware_files(FwCfg& fw_cfg, const FirmwareConfig& config) {
         fw_cfg.add_file("etc/acpi/rsdp", std::move(acpi.rsdp));
         loader = std::move(acpi.loader);
     }
-    // Of a single processor, the firmware's own says the same.
-    if (config.apic && config.vcpus > 1) {
+    // Of a single processor, the firmware's own says the same; UEFI systems have ACPI.
+    if (config.apic && config.vcpus > 1 && !config.uefi) {
         auto mp = build_mp_table({.vcpus = config.vcpus,
                                   .cpu_signature = config.cpu_signature,
                                   .pci_interrupts = config.pci_interrupts});

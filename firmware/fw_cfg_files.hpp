@@ -46,7 +46,9 @@ struct FirmwareConfig {
     unsigned serial_ports = 1;             ///< a bit each: COM1 1, COM2 2, COM3 4, COM4 8
     bool floppy = false;                   ///< a floppy controller exists
     std::vector<std::string> boot_order{}; ///< device paths, first choice first
-    bool boot_menu = false;                ///< offer the boot menu (Esc)
+    /// OVMF and not SeaBIOS: another place for the PCI window and power management, and no MP table.
+    bool uefi = false;
+    bool boot_menu = false; ///< offer the boot menu (Esc)
     unsigned boot_menu_wait_ms = 0;
     std::vector<E820Entry> reserved{}; ///< further pieces that the firmware must keep off
 };

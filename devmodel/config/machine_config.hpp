@@ -81,6 +81,8 @@ struct MachineConfig {
     unsigned video_memory_mib = 16;
     std::string vga_bios; ///< file; empty: the firmware directory's
     std::string bios;     ///< file; empty: the firmware directory's
+    bool uefi = false;    ///< `bios` is UEFI firmware
+    std::string nvram;    ///< the file of its variables
     bool acpi = true, apic = true, hpet = true;
     bool localtime = false;
     std::int64_t rtc_offset_seconds = 0;

@@ -13,6 +13,7 @@
 #include <array>
 #include <bit>
 #include <cctype>
+#include <utility>
 
 #include <boost/uuid/name_generator_sha1.hpp>
 #include <boost/uuid/string_generator.hpp>
@@ -25,6 +26,7 @@ namespace {
 constexpr std::int64_t mib = 1 << 20;
 constexpr std::int64_t memory_least = 8, memory_most = static_cast<std::int64_t>(abi::guest_memory_max) / mib;
 constexpr unsigned default_memory = 1024, serial_ports_max = 4, networks_max = 5, name_length_max = 64;
+constexpr std::string_view nvram_folder = "/var/lib/escalus/nvram";
 /// The control OS in `escalus list`, as Xen calls it.
 constexpr std::string_view control_os_name = "Domain-0";
 constexpr std::array<std::string_view, 4> ide_positions{"hda", "hdb", "hdc", "hdd"};
@@ -381,17 +383,41 @@ class Builder {
         if (const auto bios = settings_.string("bios"))
             firmware_word("bios", *bios);
         if (const auto path = settings_.string("bios_path_override"); path && !path->text.empty())
-            machine.bios = file(FileUse::Kind::Firmware, path->text, path->where);
+            firmware_file(*path);
         if (const auto word = settings_.string("firmware")) {
             if (word->text.find('/') != std::string::npos)
-                machine.bios = file(FileUse::Kind::Firmware, word->text, word->where);
+                firmware_file(*word);
             else
                 firmware_word("firmware", *word);
         }
         if (const auto loader = settings_.string("loader"); loader && !is_hvmloader(*loader, "loader"))
             machine.bios = file(FileUse::Kind::Firmware, loader->text, loader->where);
+        uefi_variables();
         if (const auto path = settings_.string("vga_bios"); path && !path->text.empty())
             machine.vga_bios = file(FileUse::Kind::Firmware, path->text, path->where);
+    }
+
+    void firmware_file(const Text& path) {
+        result_.machine.bios = file(FileUse::Kind::Firmware, path.text, path.where);
+        result_.machine.uefi |= path.text.ends_with(".fd"); // a firmware device, in EDK2's words
+        for (const std::string_view needs_smm : {".secboot", ".ms.", ".snakeoil"})
+            if (path.text.find(needs_smm, path.text.rfind('/') + 1) != std::string::npos)
+                diagnostics_->error(path.where,
+                                    "firmware with Secure Boot needs system management mode, which guests "
+                                    "do not have",
+                                    "write firmware = 'uefi'");
+    }
+
+    void uefi_variables() {
+        MachineConfig& machine = result_.machine;
+        const auto path = settings_.string("nvram");
+        const bool given = path && !path->text.empty();
+        if (machine.uefi)
+            machine.nvram =
+                given ? absolute(path->text) : fmt::format("{}/{}.fd", nvram_folder, machine.name);
+        else if (given)
+            diagnostics_->warning(path->where, "nvram has no effect without UEFI firmware",
+                                  "write firmware = 'uefi'");
     }
 
     void firmware_word(std::string_view key, const Text& word) {
@@ -400,11 +426,10 @@ class Builder {
         if (word.text == "rombios")
             diagnostics_->warning(word.where, "there is no ROMBIOS: SeaBIOS is used");
         else if (word.text == "ovmf" || word.text == "uefi")
-            diagnostics_->error(word.where, "UEFI firmware is not supported yet",
-                                fmt::format("write {} = 'seabios', or leave it away", key));
+            result_.machine.uefi = true;
         else
             diagnostics_->error(word.where, fmt::format("{} cannot be '{}'", key, word.text),
-                                "write 'seabios', or firmware = '/PATH/OF/A/BIOS'");
+                                "write 'seabios' or 'ovmf', or firmware = '/PATH/OF/A/BIOS'");
     }
 
     bool is_hvmloader(const Text& path, std::string_view key) {
@@ -437,8 +462,12 @@ class Builder {
             }
         }
         command_line();
-        if (!machine.kernel.empty())
+        if (!machine.kernel.empty()) {
+            if (std::exchange(machine.uefi, false))
+                diagnostics_->warning(settings_.find("kernel")->where,
+                                      "the kernel is started directly: there is no UEFI firmware then");
             return;
+        }
         for (const std::string_view key : {"ramdisk", "cmdline", "root", "extra"})
             if (const Value* value = settings_.find(key); value != nullptr && !says_no(*value))
                 diagnostics_->warning(value->where,

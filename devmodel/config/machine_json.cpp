@@ -146,6 +146,10 @@ json::object to_json(const MachineConfig& machine) {
     result["video_memory_mib"] = machine.video_memory_mib;
     result["vga_bios"] = or_null(machine.vga_bios);
     result["bios"] = or_null(machine.bios);
+    if (machine.uefi) {
+        result["firmware"] = "uefi";
+        result["nvram"] = machine.nvram;
+    }
     result["acpi"] = machine.acpi;
     result["apic"] = machine.apic;
     result["hpet"] = machine.hpet;

@@ -178,6 +178,7 @@ constexpr int allowed[] = {
     SCMP_SYS(fdatasync),
     SCMP_SYS(sync_file_range),
     SCMP_SYS(fallocate),
+    SCMP_SYS(ftruncate),
     SCMP_SYS(fadvise64),
     SCMP_SYS(close),
     SCMP_SYS(dup),

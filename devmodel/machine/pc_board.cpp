@@ -3,12 +3,14 @@
 
 #include "devmodel/backends/block/file_backend.hpp"
 #include "devmodel/backends/char/open_char_backend.hpp"
+#include "devmodel/backends/nvram/nvram_file.hpp"
 #include "devmodel/devices/storage/ata_disk.hpp"
 #include "devmodel/devices/storage/atapi_cdrom.hpp"
 #include "devmodel/devices/virtio/virtio_blk.hpp"
 #include "devmodel/machine/pci_setup.hpp"
 #include "firmware/find_firmware.hpp"
 #include "firmware/fw_cfg_files.hpp"
+#include "firmware/uefi_image.hpp"
 
 #include <algorithm>
 #include <array>
@@ -84,8 +86,13 @@ Mc146818::Config rtc_config(const MachineConfig& config) {
 } // namespace
 
 PcFirmware::PcFirmware(const MachineConfig& config) {
-    if (config.kernel.empty())
+    if (config.kernel.empty() && config.uefi) {
+        auto image = load_uefi(config.bios);
+        bios = std::move(image.code);
+        variables = std::move(image.variables);
+    } else if (config.kernel.empty()) {
         bios = load_firmware(find_firmware(default_bios, config.bios), bios_limit);
+    }
     vga.memory_bytes = std::uint64_t{config.video_memory_mib} << 20;
     vga.ram_end = std::min(config.memory_bytes, PcMemory::low_limit);
     if (config.vga != VgaKind::None && config.kernel.empty())
@@ -93,9 +100,12 @@ PcFirmware::PcFirmware(const MachineConfig& config) {
 }
 
 std::uint64_t PcFirmware::memory_bytes(const MachineConfig& config) const {
-    auto bytes = PcMemory::region_bytes(config.memory_bytes, bios.size());
+    const auto whole = [](std::uint64_t size) {
+        return (size + large_page_size - 1) & ~(large_page_size - 1);
+    };
+    auto bytes = PcMemory::region_bytes(config.memory_bytes, bios.size()) + whole(variables.size());
     if (config.vga != VgaKind::None)
-        bytes += (Vga::region_bytes(vga) + large_page_size - 1) & ~(large_page_size - 1);
+        bytes += whole(Vga::region_bytes(vga));
     return bytes;
 }
 
@@ -135,6 +145,9 @@ PcBoard::PcBoard(boost::asio::io_context& loop, std::mutex& device_lock, Clock& 
         hpet.emplace(clock, memory_bus, legacy, *io_apic, hpet_routes);
     if (config.vga != VgaKind::None)
         vga.emplace(firmware.vga, PciSpaces{ports, memory_bus}, space, clock);
+    if (!firmware.variables.empty())
+        flash.emplace(memory_bus, space, clock, PcMemory::four_gib - firmware.bios.size(),
+                      NvramFile::open(config.nvram, firmware.variables, loop, device_lock));
     // SeaBIOS writes its log byte by byte, an exit each: only for those who look for a fault in it.
     if (std::getenv("ESCALUS_FIRMWARE_LOG") != nullptr) // NOLINT(concurrency-mt-unsafe)
         debug_console.emplace(ports,
@@ -162,6 +175,8 @@ void PcBoard::plug_pci() {
         devices_.push_back(&*hpet);
     if (debug_console)
         devices_.push_back(&*debug_console);
+    if (flash)
+        devices_.push_back(&*flash);
     if (vga) {
         pci.plug(2, 0, *vga);
         devices_.push_back(&*vga);
@@ -249,6 +264,7 @@ void PcBoard::tell_firmware(const MachineConfig& config) {
     told.pci_interrupts = pci_interrupts(pci);
     told.acpi = config.acpi;
     told.apic = config.apic;
+    told.uefi = flash.has_value();
     told.hpet = hpet.has_value();
     told.serial_ports = serial_ports_;
     for (const char letter : config.boot) {

@@ -10,6 +10,7 @@
 #include "devmodel/devices/chipset/a20_gate.hpp"
 #include "devmodel/devices/chipset/acpi_pm_timer.hpp"
 #include "devmodel/devices/chipset/apic_bus.hpp"
+#include "devmodel/devices/chipset/cfi_flash.hpp"
 #include "devmodel/devices/chipset/debug_console.hpp"
 #include "devmodel/devices/chipset/fw_cfg.hpp"
 #include "devmodel/devices/chipset/hpet.hpp"
@@ -51,7 +52,8 @@ namespace escalus {
 
 /// Images and the memory they need: known before the VM is created.
 struct PcFirmware {
-    std::vector<std::uint8_t> bios; ///< empty when a kernel is started directly
+    std::vector<std::uint8_t> bios;      ///< empty when a kernel is started directly
+    std::vector<std::uint8_t> variables; ///< of UEFI firmware, as a new machine has them; else empty
     VgaConfig vga;
     /// Finds and reads what the configuration asks for. Throws std::runtime_error.
     explicit PcFirmware(const MachineConfig& config);
@@ -105,6 +107,7 @@ class PcBoard {
     std::vector<std::unique_ptr<VirtioPci>> virtio;
     std::vector<NetworkCard> networks;
     std::optional<Vga> vga;
+    std::optional<CfiFlash> flash; // UEFI's variables, below the ROM
     I8254 pit;
     Mc146818 rtc;
     std::optional<Hpet> hpet;

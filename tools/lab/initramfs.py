@@ -100,10 +100,12 @@ def base(modules, version, at_start, on_demand=()):
     return archive
 
 
-def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None, modules_at_start=None):
+def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None, modules_at_start=None,
+               left_out=None):
     """The control OS: base, agent, our installed files, firmware and the tools of the tests.
 
-    Returns the path of the archive, which is named by its contents' hash and written only when they changed."""
+    `left_out` is an expression for installed files that nobody uses. Returns the path of the archive, which is named
+    by its contents' hash and written only when they changed."""
     _, modules, version = kernel
     archive = base(modules, version, modules_at_start or CONTROL_MODULES)
     archive.file("init", INIT.read_bytes(), 0o755)
@@ -115,7 +117,8 @@ def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None,
                 name = str(source.relative_to(install_tree))
                 if name.startswith(("usr/bin/", "usr/sbin/", "usr/libexec/")):
                     add_program(archive, source, name, strip=True)
-                elif not name.startswith(("boot/", "usr/share/doc/", "usr/include/")) and "monitor" not in name:
+                elif (not name.startswith(("boot/", "usr/share/doc/", "usr/include/")) and "monitor" not in name
+                      and not (left_out and re.search(left_out, name))):
                     archive.copy(source, name)
     for program in extra_programs:
         add_program(archive, program, f"usr/bin/{Path(program).name}", strip=True)

@@ -48,7 +48,7 @@ def parts(kernel="cloud", with_monitor=True, install_tree=None, extra_programs=(
     in_bochs = target in bochs.MODELS
     agent = release / "tools/agent/escalus-lab-agent"
     image = initramfs.control_os(files, install_tree, agent, extra_programs, extra_files,
-                                 bochs.MODULES if in_bochs else None)
+                                 bochs.MODULES if in_bochs else None, "/OVMF_" if in_bochs else None)
     if in_bochs and with_monitor:  # GRUB itself starts kernels by their 32-bit entry point
         files = (unpacked.kernel(files[0]), *files[1:])
     return Parts(files, image, build.monitor() if with_monitor else None)

@@ -193,6 +193,14 @@ dmesg | grep -E 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boo
 echo "trouble: $(dmesg | grep -cE 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boot_cpu failed')"
 echo processors: done
 """,
+    # A variable of the firmware's: what an earlier start left, and one more than that.
+    "firmware-variable": """mount -t efivarfs efivarfs /sys/firmware/efi/efivars || { echo "variable: no efivarfs"; exit; }
+v=/sys/firmware/efi/efivars/EscalusMark-a3c5f8e2-7d14-4b6f-9e0b-5d2c1f7a8b90
+old=0
+[ -f $v ] && { old=$(tail -c +5 $v | tr -d '\\0'); chattr -i $v; }
+printf "\\007\\000\\000\\000$((old + 1))" >$v && echo "variable: it was $old"
+ls -d /sys/firmware/acpi/tables/FACP /sys/firmware/dmi/tables/DMI
+""",
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
     "write-disk": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
@@ -286,6 +294,19 @@ menuentry "small Linux" {{
 }}
 """
     return grub_iso(f"small-linux-{flavour}.iso", menu, {"vmlinuz": kernel, "initrd.cpio": initrd})
+
+
+def uefi_linux_iso():
+    """GRUB for UEFI, Debian's kernel and the guests' initramfs: a CD, and a disk too."""
+    initrd = guest_initramfs(GUEST_SCRIPTS, ("button", "efivarfs"), "cloud")
+    menu = """set timeout=0
+menuentry "Linux" {
+  linux /vmlinuz console=ttyS0 quiet escalus.run=firmware-variable
+  initrd /initrd.cpio
+}
+"""
+    return grub_iso("uefi-linux.iso", menu, {"vmlinuz": packages.kernel("cloud")[0], "initrd.cpio": initrd},
+                    ("x86_64-efi",))
 
 
 def from_package(package, inside):

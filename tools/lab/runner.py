@@ -132,6 +132,7 @@ MEDIA = {
     "memtest-ia32": _iso("memtest86+", "usr/lib/memtest86+/memtest86+ia32.iso"),
     "ipxe": _iso("ipxe", "usr/lib/ipxe/ipxe.iso"),
     "netbsd-5.99": lambda: media.old_system("netbsd-5.99-i386-hd.img"),
+    "uefi-linux": media.uefi_linux_iso,
     "installer-text": lambda: media.installer(graphical=False),
     "installer-gtk": lambda: media.installer(graphical=True),
 }
