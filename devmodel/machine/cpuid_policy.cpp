@@ -54,6 +54,11 @@ constexpr auto extended_edx_passed = bits({11, 20, 22, 25, 26, 27, 29, 30, 31});
 constexpr unsigned extended_edx_nx = 20, extended_edx_lm = 29;
 // AMD repeats these of leaf 1 there: FPU to CX8, APIC, MTRR to PSE36, MMX, FXSR
 constexpr auto extended_edx_repeated = 0x0183f3ffu;
+// Offered whatever the host says: all clocks of a guest derive from its TSC, which therefore runs at a
+// constant rate by everything that the guest could compare it with. Without it Linux takes the TSCs of AMD's
+// processors for unsynchronized as soon as there are two, and reads the HPET: one at a time, the others spin
+// until the processor that does has had its exit. Where virtual CPUs are more than CPUs, that holds them up
+// for a time slice each.
 constexpr std::uint32_t invariant_tsc = bit(8);
 
 // XSAVE components: x87, SSE, AVX, AVX-512 (three parts).
@@ -245,7 +250,7 @@ void Table::extended_leaves() {
     for (std::uint32_t leaf = 0x80000002; leaf <= std::min(highest, 0x80000006u); ++leaf)
         add(leaf, host(leaf));
     if (highest >= 0x80000007)
-        add(0x80000007, {0, 0, 0, host(0x80000007)[edx] & invariant_tsc});
+        add(0x80000007, {0, 0, 0, invariant_tsc});
     if (highest >= 0x80000008) {
         const auto sizes = host(0x80000008);
         const auto physical =

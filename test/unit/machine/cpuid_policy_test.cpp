@@ -118,6 +118,17 @@ TEST_CASE("the hypervisor's leaves carry our name and exact frequencies") {
     CHECK(std::uint64_t{intel[ecx]} * intel[ebx] / intel[eax] == 2'500'000'000);
 }
 
+TEST_CASE("the TSC is invariant whatever the host's is") {
+    for (const bool intel : {false, true}) {
+        const auto host = [=](std::uint32_t leaf, std::uint32_t index) {
+            return leaf == 0x80000007 ? Registers{} : everything(intel, leaf, index);
+        };
+        const auto t = build_cpuid({.host = host, .vcpus = 4, .tsc_hz = 2'500'000'000, .overrides = {}});
+        CHECK(cpuid_lookup(t, 0x80000007) == Registers{0, 0, 0, 1 << 8});
+    }
+    CHECK(cpuid_lookup(table(), 0x80000007) == Registers{0, 0, 0, 1 << 8}); // and nothing else of that leaf
+}
+
 TEST_CASE("the topology agrees with the number of processors in every leaf") {
     const auto t = table(3);
     for (unsigned vcpu = 0; vcpu < 3; ++vcpu) {
