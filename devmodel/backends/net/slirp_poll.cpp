@@ -86,7 +86,9 @@ void SlirpPoll::tell_kernel(int descriptor, Socket& socket) {
     event.data.fd = descriptor;
     // One that is not wanted at all must leave: its errors would be reported for ever.
     const int what = socket.wanted == 0 ? EPOLL_CTL_DEL : socket.known == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-    ::epoll_ctl(wait_->set.native_handle(), what, descriptor, &event);
+    const int set = wait_->set.native_handle();
+    if (::epoll_ctl(set, what, descriptor, &event) != 0 && errno == ENOENT && what == EPOLL_CTL_MOD)
+        ::epoll_ctl(set, EPOLL_CTL_ADD, descriptor, &event); // the number has been closed and used again
     socket.known = socket.wanted;
 }
 
