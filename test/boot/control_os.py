@@ -88,6 +88,25 @@ def monitor_options(context):
     require(taken and 0 < int(taken[1]) <= MONITOR_KIB_MAX, f"the monitor takes more than it may, or says not:\n{log}")
 
 
+def _boots_without_monitor(context, cpu, reason):
+    """The control OS is up on a CPU that cannot run guests; the monitor has said why, and `escalus` says so too."""
+    with context.shared.machine(media=[], name="without-monitor", pool=512, cpu=cpu) as lab:
+        text = lab.emulator.monitor_text()
+        (context.artefacts / f"{cpu}.txt").write_text(text)
+        require(reason in text, f"the monitor does not say {reason!r}:\n{text}")
+        require("the control OS starts without the monitor; no guests can run" in text, text)
+        require(not lab.run("dmesg | grep -E 'BUG|Oops|soft lockup|Call Trace'").text, "the kernel complains")
+        require(int(lab.run("awk '/MemTotal/ {print $2}' /proc/meminfo").text) > 900 << 10, "memory is missing")
+        require("no monitor underneath" in lab.run("escalus version").text, "`escalus version` says nothing of it")
+
+
+@boot_test("control-without-svm", "CPUs without AMD-V, and without nested paging: the control OS starts without the monitor",
+           own_machine=True)
+def control_without_svm(context):
+    _boots_without_monitor(context, "qemu64,-svm", "this CPU has neither AMD-V (SVM) nor Intel VT-x (VMX)")
+    _boots_without_monitor(context, "EPYC,+svm,-npt", "this CPU has no nested paging (NPT)")
+
+
 def _lasting(lab):
     """What `escalus list` says, without the time that goes on."""
     return [{key: value for key, value in entry.items() if key != "cpu_seconds"} for entry in running_guests(lab)]

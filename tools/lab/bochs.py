@@ -70,7 +70,7 @@ def configuration(machine, boot_lines):
         DISPLAY, "config_interface: textconfig",
         f"romimage: file={BIOS if machine.cpus == 1 else BIOS_OF_SEVERAL}, address=0xfffe0000",
         "vgaromimage: file=/usr/share/seabios/vgabios-stdvga.bin",
-        f"cpu: model={MODELS[machine.target]}, count={machine.cpus}, ips={IPS}, reset_on_triple_fault=1",
+        f"cpu: model={machine.cpu or MODELS[machine.target]}, count={machine.cpus}, ips={IPS}, reset_on_triple_fault=1",
         f"memory: guest={machine.memory}, host={machine.memory}",
         "pci: enabled=1, chipset=i440fx, slot1=e1000",
         f'e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp, script="{folder / "slirp.conf"}"',

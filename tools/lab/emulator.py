@@ -87,6 +87,7 @@ class Machine:
     media: list = field(default_factory=list)
     forwards: dict = field(default_factory=dict)  # host port -> port in the control OS
     folder: Path = None
+    cpu: str = None  # a model other than the target's own
     serial_console: bool = True
     clock: str = "slowdown"  # Bochs: never faster than real time; "none" skips idle time
 
@@ -116,7 +117,7 @@ def cd(iso, firmware=None):
 
 
 def command_line(machine):
-    cpu = {"svm": ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "EPYC,+svm,+npt"],
+    cpu = {"svm": ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", machine.cpu or "EPYC,+svm,+npt"],
            "kvm": ["-accel", "kvm", "-cpu", "host"]}[machine.target]
     command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", "pc,usb=off", *cpu,
                "-smp", str(machine.cpus), "-m", f"{machine.memory}M", "-display", "none", "-vga", "std",

@@ -66,6 +66,7 @@ class Options:
     command_line: str = ""
     name: str = "lab"
     timeout: float = START_TIMEOUT  # seconds until the control OS must be up
+    cpu: str = None  # a model other than the target's own
     boot: list = None  # QEMU options instead of `-kernel`: a GRUB CD, for example
     progress: object = None  # called now and then with a word on how far the start is
 
@@ -115,7 +116,7 @@ class LabMachine:
         boot = self._boot_options()
         description = emulator.Machine(
             boot=boot, target=options.target, cpus=options.cpus, memory=CONTROL_MEMORY + options.pool,
-            media=options.media, forwards=forwards, folder=self.folder)
+            media=options.media, forwards=forwards, folder=self.folder, cpu=options.cpu)
         if options.target in bochs.MODELS:
             self.emulator = bochs.Bochs(description, boot)
         else:
