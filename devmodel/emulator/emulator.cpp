@@ -3,6 +3,7 @@
 
 #include "devmodel/emulator/executor.hpp"
 #include "devmodel/emulator/instruction_fetch.hpp"
+#include "devmodel/emulator/task_switch.hpp"
 
 #include <algorithm>
 
@@ -192,6 +193,20 @@ EmulationResult Emulator::string_io(abi::VcpuPage& page) {
         return {Outcome::Fault, {}};
     } catch (const RetryInstruction&) {
         return {Outcome::Retry, {}};
+    }
+}
+
+EmulationResult Emulator::task_switch(abi::VcpuPage& page) {
+    const abi::Event cause = page.event;
+    try {
+        TaskSwitch{impl_->around, page}.run();
+        return {};
+    } catch (const GuestFault& fault) {
+        const auto delivered = combine_faults(cause, fault);
+        if (!delivered)
+            return {Outcome::TripleFault, {}};
+        inject(page, *delivered);
+        return {Outcome::Fault, {}};
     }
 }
 

@@ -5,8 +5,9 @@
 // memory (Intel SDM volumes 2 and 3A, AMD APM volumes 2 and 3), in every mode from real to 5-level paging,
 // with the guest's own segmentation, page tables and faults. State: a cache of decoded instructions, keyed by
 // their bytes, which can therefore never be stale; everything else lives in abi::VcpuPage.
-// Missing: data and I/O breakpoints (DR7), far control transfers, x87, MMX, EVEX and vector arithmetic
-// (moves only), delivery of an event through device memory, supervisor protection keys, shadow stacks.
+// Missing: data and I/O breakpoints (DR7), far control transfers but for task switches (task_switch.hpp),
+// x87, MMX, EVEX and vector arithmetic (moves only), delivery of an event through device memory, supervisor
+// protection keys, shadow stacks.
 #pragma once
 
 #include "devmodel/emulator/vector_registers.hpp"
@@ -26,6 +27,7 @@ struct EmulationResult {
         Done,        ///< executed (or a part of its repetitions: RIP is still on it); enter the guest
         Fault,       ///< nothing changed; the fault is in page.event (and cr2); enter the guest
         Retry,       ///< nothing changed; memory is not what it was at the exit; enter the guest
+        TripleFault, ///< the CPU shuts down
         Unsupported, ///< nothing changed; `text` says all about it; the machine ends the guest
     };
     Outcome outcome = Outcome::Done;
@@ -54,6 +56,9 @@ class Emulator {
 
     /// Executes INS or OUTS. For ExitReason::Io with exit.io.string set; the same groups must be valid.
     EmulationResult string_io(abi::VcpuPage& page);
+
+    /// Switches to another task. For ExitReason::TaskSwitch; the same groups must be valid.
+    EmulationResult task_switch(abi::VcpuPage& page);
 
     /// Where a linear address lies for a supervisor's read, with no side effect: for dumps and debugging.
     [[nodiscard]] std::optional<GuestPhys> linear_to_physical(const abi::VcpuPage& page,

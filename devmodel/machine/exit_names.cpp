@@ -11,49 +11,78 @@ namespace escalus {
 namespace {
 
 constexpr std::array<const char*, static_cast<std::size_t>(abi::ExitReason::Count)> reasons{
-    "none", "interrupted", "port I/O",   "memory",   "MSR read",     "MSR write",
-    "halt", "irq window",  "NMI window", "shutdown", "entry failed", "unhandled"};
+    "none",       "interrupted", "port I/O", "memory",       "MSR read",  "MSR write",   "halt",
+    "irq window", "NMI window",  "shutdown", "entry failed", "unhandled", "task switch", "deadline"};
 
 /// AMD-V's exit codes (APM volume 2, appendix C), folded as abi::StatPage says.
 std::string svm_name(std::size_t code) {
-    switch (code) {
-    case 0x60:
-        return "host interrupt";
-    case 0x61:
-        return "host NMI";
-    case 0x64:
-        return "virtual interrupt";
-    case 0x72:
-        return "cpuid";
-    case 0x74:
-        return "iret";
-    case 0x78:
-        return "hlt";
-    case 0x7b:
-        return "ioio";
-    case 0x7c:
-        return "msr";
-    case 0x7f:
-        return "shutdown";
-    case 0x89:
-        return "wbinvd";
-    case 0x8d:
-        return "xsetbv";
-    case 0x100:
+    static constexpr std::size_t first = 0x60;
+    static constexpr std::array names{
+        "host interrupt",
+        "host NMI",
+        "SMI",
+        "INIT",
+        "virtual interrupt",
+        "CR0 but TS and MP",
+        "sidt",
+        "sgdt",
+        "sldt",
+        "str",
+        "lidt",
+        "lgdt",
+        "lldt",
+        "ltr",
+        "rdtsc",
+        "rdpmc",
+        "pushf",
+        "popf",
+        "cpuid",
+        "rsm",
+        "iret",
+        "int n",
+        "invd",
+        "pause",
+        "hlt",
+        "invlpg",
+        "invlpga",
+        "ioio",
+        "msr",
+        "task switch",
+        "ferr freeze",
+        "shutdown",
+        "vmrun",
+        "vmmcall",
+        "vmload",
+        "vmsave",
+        "stgi",
+        "clgi",
+        "skinit",
+        "rdtscp",
+        "icebp",
+        "wbinvd",
+        "monitor",
+        "mwait",
+        "mwait armed",
+        "xsetbv",
+        "rdpru",
+        "EFER written",
+    };
+    if (code >= first && code < first + names.size())
+        return names.at(code - first);
+    if (code == 0x100)
         return "nested page fault";
-    default:
-        break;
-    }
-    if (code >= 0x40 && code < 0x60)
-        return fmt::format("exception {}", code - 0x40);
-    if (code >= 0x20 && code < 0x40)
+    if (code < 0x20)
+        return "control register";
+    if (code < 0x40)
         return "debug register";
+    if (code < 0x60)
+        return fmt::format("exception {}", code - 0x40);
     return fmt::format("hardware exit {:#x}", code);
 }
 
 /// VT-x's basic exit reasons (Intel SDM volume 3D, appendix C).
 std::string vmx_name(std::size_t reason) {
-    static constexpr std::array<const char*, 70> names{"exception or NMI",
+    static constexpr std::array<const char*, 80> names{"exception or NMI",
                                                        "host interrupt",
                                                        "triple fault",
                                                        "INIT",
@@ -122,7 +151,17 @@ std::string vmx_name(std::size_t reason) {
                                                        "sub-page permission",
                                                        "umwait",
                                                        "tpause",
-                                                       "loadiwkey"};
+                                                       "loadiwkey",
+                                                       "enclv",
+                                                       "",
+                                                       "enqcmd",
+                                                       "enqcmds",
+                                                       "bus lock",
+                                                       "notify window",
+                                                       "seamcall",
+                                                       "tdcall",
+                                                       "rdmsrlist",
+                                                       "wrmsrlist"};
     constexpr std::size_t failures = 0x100;
     const auto basic = reason >= failures ? reason - failures : reason;
     const std::string name = basic < names.size() && *names[basic] != 0
@@ -132,6 +171,11 @@ std::string vmx_name(std::size_t reason) {
 }
 
 } // namespace
+
+std::string name_hardware_exit(const abi::StatPage& page, std::size_t index) {
+    const bool vmx = page.backend == static_cast<std::uint64_t>(abi::Backend::Vmx);
+    return vmx ? vmx_name(index) : svm_name(index);
+}
 
 std::vector<std::pair<std::string, std::uint64_t>> name_exits(const abi::StatPage& page) {
     std::vector<std::pair<std::string, std::uint64_t>> result;
@@ -143,9 +187,8 @@ std::vector<std::pair<std::string, std::uint64_t>> name_exits(const abi::StatPag
     add("exits to the device model", page.exits_to_device_model);
     for (std::size_t i = 0; i < reasons.size(); ++i)
         add(fmt::format("device model: {}", reasons[i]), page.reason[i]);
-    const bool vmx = page.backend == static_cast<std::uint64_t>(abi::Backend::Vmx);
     for (std::size_t code = 0; code < std::size(page.hardware); ++code)
-        add(vmx ? vmx_name(code) : svm_name(code), page.hardware[code]);
+        add(name_hardware_exit(page, code), page.hardware[code]);
     return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include "vmm/abi/abi.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -13,5 +14,8 @@ namespace escalus {
 
 /// The counters that are not zero: "entries", "device model: port I/O", "cpuid", ...
 [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> name_exits(const abi::StatPage& page);
+
+/// What the counter `hardware[index]` counts: "cpuid", "monitor trap flag", "hardware exit 0x5f".
+[[nodiscard]] std::string name_hardware_exit(const abi::StatPage& page, std::size_t index);
 
 } // namespace escalus

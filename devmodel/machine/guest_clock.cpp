@@ -140,6 +140,8 @@ void GuestClock::cancel(Timer& timer) {
 
 void GuestClock::program(GuestTime deadline) {
     programmed_ = deadline;
+    // One more than rounding takes off: then the deadline has come by the clock, too.
+    programmed_tsc_ = deadline == never ? 0 : base_ + scale_.to_ticks(std::max<GuestTime>(deadline, 0)) + 2;
     itimerspec when{};
     if (deadline != never) {
         // A day at most, so that no conversion overflows; and never 0, which would disarm.

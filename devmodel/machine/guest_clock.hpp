@@ -86,7 +86,11 @@ class GuestClock final : public Clock {
     /// Returns by how much the base moved: what has to be taken off the TSC offset of each vCPU.
     std::uint64_t resume();
 
-    /// Fires what is due; for the loop, and for tests.
+    /// The host's TSC when the nearest timer is due; 0 when there is none. Whoever sees it come may
+    /// fire_due().
+    [[nodiscard]] std::uint64_t deadline_tsc() const { return programmed_tsc_; }
+
+    /// Fires what is due; for the loop, for a vCPU that was left at the deadline, and for tests.
     void fire_due();
 
   private:
@@ -111,6 +115,7 @@ class GuestClock final : public Clock {
     GuestTime frozen_ = 0;
     std::vector<Entry> timers_; // some dozen: a scan is faster than anything ordered
     GuestTime programmed_ = never;
+    std::uint64_t programmed_tsc_ = 0;
     static constexpr GuestTime never = INT64_MAX;
 };
 

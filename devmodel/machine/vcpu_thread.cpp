@@ -3,6 +3,7 @@
 
 #include "devmodel/backends/host/thread_affinity.hpp"
 #include "devmodel/machine/cpu_reset.hpp"
+#include "devmodel/machine/exit_names.hpp"
 
 #include <array>
 #include <cstring>
@@ -16,7 +17,6 @@ namespace {
 constexpr std::uint64_t flag_tf = 1u << 8, flag_if = 1u << 9, flag_rf = 1u << 16;
 constexpr std::uint64_t dr6_single_step = 1u << 14;
 constexpr std::uint8_t vector_nmi = 2, vector_db = 1, vector_gp = 13;
-constexpr std::uint32_t above_every_tpr = 16; // window priority of the 8259's interrupts
 } // namespace
 
 VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurroundings& around,
@@ -231,19 +231,20 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
         }
     }
     prepare_interrupts(free);
+    page.deadline = around_.clock.deadline_tsc();
 }
 
 [[gnu::hot]] void VcpuThread::prepare_interrupts(bool free) {
     auto& page = page_;
     page.request_interrupt_window = 0;
-    const auto want_window = [&](std::uint32_t priority) {
+    const auto want_window = [&](std::uint32_t vector) {
         page.request_interrupt_window = 1;
-        page.window_priority = priority;
+        page.window_vector = vector;
     };
     free = free && interruptible();
     if (apic_.pic_interrupt_pending()) {
         if (!free)
-            return want_window(above_every_tpr);
+            return want_window(abi::VcpuPage::window_any);
         inject(abi::EventType::Interrupt, around_.pic.acknowledge());
         apic_.pic_interrupt_taken();
     } else if (free) {
@@ -254,15 +255,18 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     }
     // What has to wait: for IF, for the TPR, or for the one just injected.
     if (apic_.pic_interrupt_pending())
-        want_window(above_every_tpr);
-    else if (const auto vector = apic_.requested_interrupt())
-        want_window(*vector >> 4);
+        want_window(abi::VcpuPage::window_any);
+    else if (const auto vector = apic_.requested_interrupt()) {
+        want_window(*vector);
+        apic_.offer(*vector); // the CPU may deliver it by itself
+    }
 }
 
 // --- exits
 
 [[gnu::hot]] void VcpuThread::after_exit() {
     const auto& page = page_;
+    apic_.settle_offer(page.window_taken != 0);
     if (page.cr8 != apic_.cr8())
         apic_.set_cr8(static_cast<std::uint8_t>(page.cr8));
     if (page.msrs.tsc_offset != tsc_offset_) {
@@ -277,6 +281,8 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     switch (reason) {
     case abi::ExitReason::Memory:
         return handle_memory();
+    case abi::ExitReason::TaskSwitch:
+        return handle_task_switch();
     case abi::ExitReason::MsrRead:
         return handle_msr_read();
     case abi::ExitReason::MsrWrite:
@@ -288,6 +294,8 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     case abi::ExitReason::InterruptWindow:
     case abi::ExitReason::NmiWindow:
         return; // the next entry looks at what is pending
+    case abi::ExitReason::Deadline:
+        return around_.clock.fire_due();
     case abi::ExitReason::Shutdown:
         return around_.host.triple_fault(index_);
     case abi::ExitReason::EntryFailed:
@@ -348,9 +356,17 @@ void VcpuThread::handle_memory() {
     look_at(around_.emulator.emulate(page_));
 }
 
+void VcpuThread::handle_task_switch() {
+    need_state(abi::group_general | abi::group_segments | abi::group_control);
+    around_.apic_window.set_current(apic_);
+    look_at(around_.emulator.task_switch(page_));
+}
+
 void VcpuThread::look_at(const EmulationResult& result) {
     // Done, Fault and Retry all mean: enter the guest.
-    if (result.outcome == EmulationResult::Outcome::Unsupported)
+    if (result.outcome == EmulationResult::Outcome::TripleFault)
+        around_.host.triple_fault(index_);
+    else if (result.outcome == EmulationResult::Outcome::Unsupported)
         around_.host.vcpu_failed(index_, result.text);
 }
 
@@ -404,6 +420,8 @@ void VcpuThread::fail(const std::string& what) {
         const auto length = strnlen(failure.text, sizeof failure.text);
         text += fmt::format(": {} (code {:#x}, {:#x}, {:#x})", std::string_view{failure.text, length},
                             failure.code, failure.info1, failure.info2);
+        if (reason == abi::ExitReason::Unhandled)
+            text += fmt::format(": {}", name_hardware_exit(engine_.statistics(), failure.code));
     }
     try {
         need_state(abi::group_all);

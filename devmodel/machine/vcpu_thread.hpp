@@ -99,6 +99,7 @@ class VcpuThread final : public CpuSignals, public TscClock {
     void handle(abi::ExitReason reason);
     void handle_io();
     void handle_memory();
+    void handle_task_switch();
     void handle_msr_read();
     void handle_msr_write();
     void unknown_msr(std::uint32_t index, bool write);

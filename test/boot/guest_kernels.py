@@ -2,6 +2,7 @@
 """Small Multiboot kernels (test/boot/guests): modules, and guests that misbehave in every way they know."""
 import time
 
+from lab import bochs
 from lab.testing import boot_test, require
 
 GUESTS = "/usr/share/escalus-tests/guests"
@@ -92,6 +93,14 @@ def unmapped_memory(context):
     guest = _kernel(context, "unmapped_memory")
     text = guest.wait_serial(r"unmapped memory, END", 240)
     require("touched 0 places" not in text, text)
+
+
+@boot_test("task-switch", "hardware task switches by CALL, JMP, IRET and task gates, of 32 and 16 bits", also_on=("vmx",))
+def task_switch(context):
+    # QEMU's TCG (7.2) switches tasks itself, and leaves out the debug trap.
+    extra = "" if context.shared.target in bochs.MODELS else "no-debug-trap"
+    text = _kernel(context, "task_switch", extra=extra).wait_serial(r"task-switch: \d+ failed, END", 90)
+    require("task-switch: 0 failed" in text, text)
 
 
 @boot_test("registers", fresh=True, what="SSE and debug registers of guest and control OS stay apart")

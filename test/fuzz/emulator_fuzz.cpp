@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The instruction emulator on arbitrary instructions, modes, registers, segments and page tables. It must
-// always come back with a result; a fault must be an exception the CPU has, and what is not supported must
-// be described.
+// The instruction emulator on arbitrary instructions, task switches, modes, registers, segments and page
+// tables. It must always come back with a result; a fault must be an exception the CPU has, and what is not
+// supported must be described.
 #include "devmodel/emulator/emulator.hpp"
 #include "devmodel/machine/flat_memory.hpp"
 
@@ -135,8 +135,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const auto where = in.take<std::uint16_t>();
         memory[0x4000 + where % 0x5000] = in.take<std::uint8_t>();
     }
-    const bool string_io = (mode & 0x80) != 0;
-    if (string_io) {
+    const bool task_switch = (mode & 0xc0) == 0xc0, string_io = (mode & 0xc0) == 0x80;
+    if (task_switch) { // with descriptors and TSSs from the input
+        page.exit_reason = static_cast<std::uint32_t>(abi::ExitReason::TaskSwitch);
+        page.exit.task.selector = in.take<std::uint8_t>();
+        page.exit.task.source = static_cast<abi::TaskSource>(in.take<std::uint8_t>() & 3);
+        page.gdtr = {code, in.take<std::uint16_t>()};
+        page.next_rip = page.rip + 2;
+        const auto cause = in.take<std::uint16_t>();
+        page.event = {static_cast<std::uint8_t>(cause & 1), static_cast<abi::EventType>(cause >> 1 & 3),
+                      static_cast<std::uint8_t>(cause >> 3 & 31), static_cast<std::uint8_t>(cause >> 8 & 1),
+                      cause};
+        for (std::size_t i = 0; i < in.size() && i < 0x1000; ++i)
+            memory[code + i] = in.data()[i];
+    } else if (string_io) {
         page.exit_reason = static_cast<std::uint32_t>(abi::ExitReason::Io);
         page.exit.io = in.take<abi::IoExit>();
         page.next_rip = page.rip + in.take<std::uint8_t>();
@@ -151,7 +163,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     std::memcpy(&memory[code], in.data(), in.size() < 64 ? in.size() : 64);
 
-    const auto result = string_io ? emulator.string_io(page) : emulator.emulate(page, &vectors);
+    const auto result = task_switch ? emulator.task_switch(page)
+                        : string_io ? emulator.string_io(page)
+                                    : emulator.emulate(page, &vectors);
     const bool fault = result.outcome == EmulationResult::Outcome::Fault;
     if (fault && (page.event.valid != 1 || page.event.vector > 31))
         std::abort();

@@ -161,12 +161,13 @@ enum class ExitReason : std::uint32_t {
     MsrRead = 4,     ///< exit.msr; the answer goes to RAX and RDX
     MsrWrite = 5,    ///< exit.msr
     Halt = 6,
-    InterruptWindow =
-        7,            ///< request_interrupt_window was set and an interrupt of window_priority can be taken
-    NmiWindow = 8,    ///< request_nmi_window was set and an NMI can be taken
-    Shutdown = 9,     ///< triple fault
-    EntryFailed = 10, ///< the guest's state is invalid; exit.failure
-    Unhandled = 11,   ///< an exit that the monitor does not expect; exit.failure.code is the hardware's
+    InterruptWindow = 7, ///< request_interrupt_window was set and the interrupt window_vector can be taken
+    NmiWindow = 8,       ///< request_nmi_window was set and an NMI can be taken
+    Shutdown = 9,        ///< triple fault
+    EntryFailed = 10,    ///< the guest's state is invalid; exit.failure
+    Unhandled = 11,      ///< an exit that the monitor does not expect; exit.failure.code is the hardware's
+    TaskSwitch = 12,     ///< a switch to another task, which the CPU leaves to software; exit.task
+    Deadline = 13,       ///< the deadline has come, or more time has passed than the CPU's timer counts
     Count
 };
 
@@ -231,6 +232,11 @@ struct MsrExit {
     std::uint32_t reserved;
     std::uint64_t value; ///< writes: EDX:EAX
 };
+enum class TaskSource : std::uint8_t { Call = 0, Iret = 1, Jump = 2, Gate = 3 };
+struct TaskExit {
+    std::uint16_t selector; ///< of the new task's TSS
+    TaskSource source;      ///< Gate: in the IDT; `event` is what it delivers, and not valid for INT n
+};
 struct FailureExit {
     std::uint64_t code;
     std::uint64_t info1, info2;
@@ -240,29 +246,35 @@ struct FailureExit {
 /// The page through which a device model drives a vCPU. The monitor reads each field once, and trusts none.
 /// On every exit RIP is *on* the instruction that exited; to complete it, set rip = next_rip.
 struct VcpuPage {
+    static constexpr std::uint32_t window_any = 256; ///< the 8259's, that is
+
     // device model -> monitor
     std::uint32_t exit_now; ///< nonzero: leave guest mode (or do not enter) with Interrupted. Set it, then
                             ///< send the vCPU's thread a signal. The device model clears it.
     std::uint32_t dirty;    ///< StateGroups that the device model changed; cleared when taken over
     std::uint32_t request_interrupt_window;
-    std::uint32_t window_priority; ///< 0..15: of the interrupt that waits (its vector >> 4); 16: it
-                                   ///< ignores the task priority (8259)
+    std::uint32_t window_vector; ///< of the interrupt that waits; window_any: it ignores the task priority
     std::uint32_t request_nmi_window;
     std::uint32_t reserved0;
+    std::uint64_t deadline; ///< host TSC at which to leave guest mode with Deadline, where the CPU has a
+                            ///< timer for that and it is still to come; 0: none
     Event event; ///< injected at the next entry, then cleared. On exit: an event whose delivery was
                  ///< interrupted, which the monitor will inject again unless it is changed.
 
     // monitor -> device model
     std::uint32_t exit_reason;   ///< ExitReason
     std::uint32_t valid;         ///< StateGroups below that are up to date
-    std::uint64_t next_rip;      ///< Io, Msr*, Halt; else 0
+    std::uint64_t next_rip;      ///< Io, Msr*, Halt, TaskSwitch (what the old task goes on with); else 0
     std::uint32_t interruptible; ///< IF is set, there is no shadow and no event waits: an interrupt could be
                                  ///< injected now
     std::uint32_t nmi_blocked;
+    std::uint32_t window_taken; ///< instead of exiting, the CPU has delivered window_vector to the guest
+    std::uint32_t reserved1;
     union {
         IoExit io;
         MemoryExit memory;
         MsrExit msr;
+        TaskExit task;
         FailureExit failure;
     } exit;
 

@@ -7,11 +7,23 @@
 
 namespace escalus::vmm {
 
-enum class HardwareOption : unsigned { TrueControls, Vpid, Rdtscp, Invpcid, Xsaves, Ept1G, EptDirty, Count };
+enum class HardwareOption : unsigned {
+    TrueControls,
+    Vpid,
+    Rdtscp,
+    Invpcid,
+    Xsaves,
+    Ept1G,
+    EptDirty,
+    PreemptionTimer,
+    VirtualInterrupts,
+    Count
+};
 
 /// The words of the command line, in the order of HardwareOption.
-inline constexpr const char* hardware_option_names[] = {"true-controls", "vpid",   "rdtscp", "invpcid",
-                                                        "xsaves",        "ept-1g", "ept-ad"};
+inline constexpr const char* hardware_option_names[] = {
+    "true-controls", "vpid",   "rdtscp",           "invpcid",           "xsaves",
+    "ept-1g",        "ept-ad", "preemption-timer", "virtual-interrupts"};
 static_assert(sizeof hardware_option_names / sizeof *hardware_option_names ==
               static_cast<unsigned>(HardwareOption::Count));
 

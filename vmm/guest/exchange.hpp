@@ -31,6 +31,7 @@ inline bool take_over(Vcpu& vcpu, void (*import_state)(Vcpu&, std::uint32_t grou
             return abi::group_general;
         [[fallthrough]];
     case abi::ExitReason::Memory:
+    case abi::ExitReason::TaskSwitch:
         return abi::group_general | abi::group_segments | abi::group_control;
     case abi::ExitReason::Interrupted:
     case abi::ExitReason::MsrRead:
@@ -38,6 +39,7 @@ inline bool take_over(Vcpu& vcpu, void (*import_state)(Vcpu&, std::uint32_t grou
     case abi::ExitReason::Halt:
     case abi::ExitReason::InterruptWindow:
     case abi::ExitReason::NmiWindow:
+    case abi::ExitReason::Deadline:
         return abi::group_general;
     default:
         return abi::group_all;

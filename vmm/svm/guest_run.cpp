@@ -77,12 +77,12 @@ class WorldSwitch {
     vcpu.flush = false;
 }
 
-void request_interrupt_window(Vmcb& vmcb, std::uint32_t priority) {
+void request_interrupt_window(Vmcb& vmcb, std::uint32_t vector) {
     VmcbControl& c = vmcb.control;
     c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
     c.interrupt_control |= interrupt_control::irq;
     c.interrupt_control |=
-        priority > 15 ? interrupt_control::ignore_tpr : priority << interrupt_control::priority_shift;
+        vector > 255 ? interrupt_control::ignore_tpr : vector >> 4 << interrupt_control::priority_shift;
     c.intercepts1 |= intercept1::vintr;
     c.clean = 0;
 }
@@ -158,7 +158,7 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
     if (!take_over(vcpu, import_state))
         return false;
     if (page.request_interrupt_window != 0)
-        request_interrupt_window(vmcb_of(vcpu), page.window_priority);
+        request_interrupt_window(vmcb_of(vcpu), page.window_vector);
     else
         cancel_interrupt_window(vmcb_of(vcpu));
     return true;

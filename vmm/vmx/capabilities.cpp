@@ -107,6 +107,10 @@ void read_capabilities() {
     features.rdtscp = use(HardwareOption::Rdtscp, secondary::rdtscp);
     features.invpcid = use(HardwareOption::Invpcid, secondary::invpcid);
     features.xsaves = use(HardwareOption::Xsaves, secondary::xsaves);
+    features.virtual_interrupts = use(HardwareOption::VirtualInterrupts, secondary::virtual_interrupts);
+    features.preemption_timer =
+        hardware_option(HardwareOption::PreemptionTimer) && offers(capabilities.pin, pin::preemption_timer);
+    features.timer_shift = capabilities.misc & 31;
     features.user_wait = offers(capabilities.secondary, secondary::user_wait);
     const auto ept = [](std::uint64_t bit) { return (capabilities.ept_vpid & bit) != 0; };
     features.ept_1g = hardware_option(HardwareOption::Ept1G) && ept(ept_capability::pages_1g);

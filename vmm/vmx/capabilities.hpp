@@ -29,7 +29,9 @@ inline constexpr std::uint64_t execute_only = 1, four_levels = 1 << 6, write_bac
 struct Features {
     bool vpid = false, rdtscp = false, invpcid = false, xsaves = false, user_wait = false;
     bool ept_1g = false, ept_dirty = false, invept_single = false;
-    bool trace = false; ///< Intel PT may be used by the control OS
+    bool preemption_timer = false, virtual_interrupts = false;
+    unsigned timer_shift = 0; ///< the preemption timer counts when this bit of the TSC changes
+    bool trace = false;       ///< Intel PT may be used by the control OS
 };
 
 extern Capabilities capabilities;
@@ -44,6 +46,16 @@ constexpr std::uint32_t settle(std::uint64_t capability, std::uint32_t wanted) {
 }
 constexpr bool offers(std::uint64_t capability, std::uint32_t bits) {
     return (capability >> 32 & bits) == bits;
+}
+
+/// Section 25.5.1: what to load the preemption timer with, so that it expires at `deadline` (0: as late as it
+/// can). A deadline in the past is not its business: the guest would execute nothing.
+constexpr std::uint32_t timer_value(std::uint64_t deadline, std::uint64_t now, unsigned shift) {
+    constexpr std::uint32_t longest = 0xffffffff;
+    if (deadline <= now)
+        return longest;
+    const auto count = (deadline >> shift) - (now >> shift) + 1;
+    return count < longest ? static_cast<std::uint32_t>(count) : longest;
 }
 
 /// Whether CPUID reports VT-x at all.

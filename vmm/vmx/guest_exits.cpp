@@ -154,6 +154,10 @@ Action priority_window(const Exit&) {
     return Action::Resume;
 }
 
+Action preemption_timer(const Exit& exit) {
+    return exit.to_device_model(abi::ExitReason::Deadline);
+}
+
 Action nmi_window(const Exit& exit) {
     clear_bits(Field::PrimaryControls, primary::nmi_window);
     return exit.to_device_model(abi::ExitReason::NmiWindow);
@@ -268,9 +272,23 @@ Action invalid_state(const Exit& exit) {
     return exit.fail(abi::ExitReason::EntryFailed, find_violation_in_current());
 }
 
-// Section 25.4.2: the CPU leaves all of it to the monitor.
+// Section 25.4.2: the CPU makes the first checks and leaves the rest to software. An NMI that comes by a task
+// gate blocks further ones from now on, and an IRET to another task unblocks them, whatever becomes of the
+// switch.
 Action task_switch(const Exit& exit) {
-    return exit.fail(abi::ExitReason::Unhandled, "a hardware task switch, which is not emulated on VT-x");
+    // Exit qualification: table 27-2.
+    const auto q = read(Field::ExitQualification);
+    auto& task = exit.page.exit.task;
+    task.selector = static_cast<std::uint16_t>(q);
+    task.source = static_cast<abi::TaskSource>(q >> 30 & 3);
+    const auto vectoring = read(Field::VectoringEvent);
+    const bool by_hardware = task.source == abi::TaskSource::Gate && exit.vcpu.event.valid != 0;
+    if (by_hardware && event::type(vectoring) == event::nmi)
+        set_bits(Field::GuestInterruptibility, blocking::nmi);
+    else if (task.source == abi::TaskSource::Iret)
+        clear_bits(Field::GuestInterruptibility, blocking::nmi);
+    return exit.to_device_model(abi::ExitReason::TaskSwitch,
+                                by_hardware ? read(Field::GuestRip) : next_rip());
 }
 
 Action unexpected(const Exit& exit) {
@@ -306,16 +324,17 @@ struct HandlerTable {
         at(ExitReason::MsrLoading) = invalid_state;
         at(ExitReason::TprBelowThreshold) = priority_window;
         at(ExitReason::EptViolation) = ept_violation;
+        at(ExitReason::PreemptionTimer) = preemption_timer;
         at(ExitReason::Xsetbv) = xsetbv;
         for (const auto reason :
-             {ExitReason::Getsec,   ExitReason::Vmcall,  ExitReason::Vmclear,  ExitReason::Vmlaunch,
-              ExitReason::Vmptrld,  ExitReason::Vmptrst, ExitReason::Vmread,   ExitReason::Vmresume,
-              ExitReason::Vmwrite,  ExitReason::Vmxoff,  ExitReason::Vmxon,    ExitReason::Mwait,
-              ExitReason::Monitor,  ExitReason::Rsm,     ExitReason::Invept,   ExitReason::Rdtscp,
-              ExitReason::Invvpid,  ExitReason::Invpcid, ExitReason::Vmfunc,   ExitReason::Encls,
-              ExitReason::Xsaves,   ExitReason::Xrstors, ExitReason::Pconfig,  ExitReason::Umwait,
-              ExitReason::Tpause,   ExitReason::Enclv,   ExitReason::Seamcall, ExitReason::Tdcall,
-              ExitReason::Loadiwkey})
+             {ExitReason::Getsec,    ExitReason::Vmcall,    ExitReason::Vmclear,  ExitReason::Vmlaunch,
+              ExitReason::Vmptrld,   ExitReason::Vmptrst,   ExitReason::Vmread,   ExitReason::Vmresume,
+              ExitReason::Vmwrite,   ExitReason::Vmxoff,    ExitReason::Vmxon,    ExitReason::Mwait,
+              ExitReason::Monitor,   ExitReason::Rsm,       ExitReason::Invept,   ExitReason::Rdtscp,
+              ExitReason::Invvpid,   ExitReason::Invpcid,   ExitReason::Vmfunc,   ExitReason::Encls,
+              ExitReason::Xsaves,    ExitReason::Xrstors,   ExitReason::Pconfig,  ExitReason::Umwait,
+              ExitReason::Tpause,    ExitReason::Enclv,     ExitReason::Seamcall, ExitReason::Tdcall,
+              ExitReason::Loadiwkey, ExitReason::Rdmsrlist, ExitReason::Wrmsrlist})
             at(reason) = undefined; // instructions that the guest's CPUID does not offer
     }
     constexpr Handler& at(ExitReason reason) { return entries[static_cast<std::uint32_t>(reason)]; }

@@ -16,7 +16,9 @@ namespace {
 
 constinit MsrBitmap* guest_msrs = nullptr;
 constexpr std::uint32_t control_vpid = 1, vpid_limit = 0x10000;
-constexpr std::uint32_t task_priority_offset = 0x80;
+namespace apic_page { // offsets: section 29.1.1
+constexpr std::uint64_t task_priority = 0x80, isr = 0x100, irr = 0x200;
+}
 
 /// The registers that no VMCS holds.
 class WorldSwitch {
@@ -85,9 +87,42 @@ class WorldSwitch {
     vcpu.flush = false;
 }
 
-void request_interrupt_window(const GuestState& state, std::uint32_t priority) {
-    const std::uint32_t now = *state.task_priority >> 4 & 15;
-    if (priority > 15 || priority > now) {
+/// The word of a bitmap in the virtual-APIC page that has the vector's bit: 32 bits in each 16 bytes.
+std::uint32_t& apic_word(const GuestState& state, std::uint64_t bitmap, std::uint32_t vector) {
+    return *reinterpret_cast<std::uint32_t*>(raw(state.virtual_apic) + bitmap + vector / 32 * 16);
+}
+
+/// Virtual-interrupt delivery (section 29.2): the CPU takes this vector as soon as it can, without an exit.
+/// All else of the APIC stays with the device model, whose end-of-interrupt register exits, so that nothing
+/// is in service here but perhaps this one.
+void offer_interrupt(GuestState& state, std::uint32_t vector) {
+    apic_word(state, apic_page::irr, vector) |= 1u << vector % 32;
+    write(Field::GuestInterruptStatus, vector); // RVI
+    state.offered = vector;
+}
+
+/// Whether the vector that was offered has been taken.
+[[gnu::hot]] bool take_back_offer(GuestState& state) {
+    if (state.offered == 0)
+        return false;
+    constexpr std::uint64_t requested = 0xff;
+    const bool taken = (read(Field::GuestInterruptStatus) & requested) == 0;
+    for (const auto bitmap : {apic_page::irr, apic_page::isr})
+        apic_word(state, bitmap, state.offered) = 0;
+    write(Field::GuestInterruptStatus, 0);
+    state.offered = 0;
+    return taken;
+}
+
+void request_interrupt_window(Vcpu& vcpu, std::uint32_t vector) {
+    GuestState& state = state_of(vcpu);
+    if (vector < abi::VcpuPage::window_any && features.virtual_interrupts) {
+        vcpu.page->request_interrupt_window = 0; // once: it may be taken before the next VcpuRun
+        clear_bits(Field::PrimaryControls, primary::interrupt_window);
+        return offer_interrupt(state, vector);
+    }
+    const std::uint32_t now = *state.task_priority >> 4 & 15, priority = vector >> 4;
+    if (vector >= abi::VcpuPage::window_any || priority > now) {
         write(Field::TprThreshold, 0);
         set_bits(Field::PrimaryControls, primary::interrupt_window);
     } else { // an exit when the priority falls below: then the interrupt is above it
@@ -155,6 +190,7 @@ unsigned software_interrupt_length(const Vcpu& vcpu) {
 }
 
 [[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
+    vcpu.page->window_taken = take_back_offer(state_of(vcpu));
     hand_over(vcpu, export_current, read(Field::TscOffset));
     vcpu.page->nmi_blocked = (read(Field::GuestInterruptibility) & (blocking::nmi | blocking::shadow)) != 0;
 }
@@ -172,7 +208,7 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
     if (!take_over(vcpu, import_state))
         return false;
     if (page.request_interrupt_window != 0)
-        request_interrupt_window(state_of(vcpu), page.window_priority);
+        request_interrupt_window(vcpu, page.window_vector);
     else
         cancel_interrupt_window();
     if (page.request_nmi_window != 0)
@@ -185,6 +221,8 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
 [[gnu::hot]] Action enter(PerCpu& cpu, Vcpu& vcpu) {
     GuestState& guest = state_of(vcpu);
     const auto before = read_tsc();
+    if (features.preemption_timer)
+        write(Field::PreemptionTimer, timer_value(vcpu.page->deadline, before, features.timer_shift));
     const Entry entry = vmx_enter(&vcpu.gprs, guest.launched, &state_of(cpu).nmi_pending);
     vcpu.statistics->guest_cycles += read_tsc() - before;
     ++vcpu.statistics->entries;
@@ -208,10 +246,12 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
 void write_fixed_fields(const Vcpu& vcpu) {
     const GuestState& state = state_of(vcpu);
     const auto optional = (features.vpid ? secondary::vpid : 0) | (features.rdtscp ? secondary::rdtscp : 0) |
-                          (features.invpcid ? secondary::invpcid : 0);
+                          (features.invpcid ? secondary::invpcid : 0) |
+                          (features.virtual_interrupts ? secondary::virtual_interrupts : 0);
     write_common_fields();
     write(Field::PinControls,
-          settle(capabilities.pin, pin::external_interrupts | pin::nmi | pin::virtual_nmis));
+          settle(capabilities.pin, pin::external_interrupts | pin::nmi | pin::virtual_nmis |
+                                       (features.preemption_timer ? pin::preemption_timer : 0)));
     write(Field::PrimaryControls,
           settle(capabilities.primary, primary::tsc_offsetting | primary::hlt | primary::mwait |
                                            primary::rdpmc | primary::tpr_shadow | primary::dr_access |
@@ -257,7 +297,8 @@ bool create_vcpu(Vcpu& vcpu) {
     state->virtual_apic = allocate_pages(1);
     if (raw(state->vmcs) == 0 || raw(state->virtual_apic) == 0)
         return false;
-    state->task_priority = reinterpret_cast<std::uint32_t*>(raw(state->virtual_apic) + task_priority_offset);
+    state->task_priority =
+        reinterpret_cast<std::uint32_t*>(raw(state->virtual_apic) + apic_page::task_priority);
     release(state->vmcs);
     make_current(state->vmcs);
     write_fixed_fields(vcpu);

@@ -11,6 +11,7 @@ namespace escalus::vmm::vmx {
 enum class Field : std::uint32_t {
     Vpid = 0x0000,
     GuestEs = 0x0800, // selectors; the other segments follow in steps of 2: CS SS DS FS GS LDTR TR
+    GuestInterruptStatus = 0x0810, // RVI, and SVI above it
     HostEs = 0x0c00,
     HostCs = 0x0c02,
     HostSs = 0x0c04,
@@ -69,6 +70,7 @@ enum class Field : std::uint32_t {
     GuestInterruptibility = 0x4824,
     GuestActivity = 0x4826,
     GuestSysenterCs = 0x482a,
+    PreemptionTimer = 0x482e,
     HostSysenterCs = 0x4c00,
     Cr0Mask = 0x6000,
     Cr4Mask = 0x6002,
@@ -262,6 +264,8 @@ enum class ExitReason : std::uint32_t {
     NotifyWindow = 75,
     Seamcall = 76,
     Tdcall = 77,
+    Rdmsrlist = 78,
+    Wrmsrlist = 79,
     Count = 80
 };
 inline constexpr std::uint32_t entry_failed = 1u << 31;

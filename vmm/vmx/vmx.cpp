@@ -43,7 +43,9 @@ void describe_features() {
     log::info("VT-x: EPT, unrestricted guest", capabilities.true_controls ? ", true controls" : "",
               features.vpid ? ", VPID" : "", features.ept_1g ? ", EPT 1 GiB pages" : "",
               features.ept_dirty ? ", EPT dirty bits" : "", features.rdtscp ? ", RDTSCP" : "",
-              features.invpcid ? ", INVPCID" : "", features.xsaves ? ", XSAVES" : "");
+              features.invpcid ? ", INVPCID" : "", features.xsaves ? ", XSAVES" : "",
+              features.preemption_timer ? ", preemption timer" : "",
+              features.virtual_interrupts ? ", virtual-interrupt delivery" : "");
 }
 
 // With software's own dirty bits (53; 54: may be written) where the CPU keeps none: the first write to a page

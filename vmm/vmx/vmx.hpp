@@ -44,6 +44,7 @@ struct GuestState {
     HostPhys vmcs{};
     std::uint32_t* task_priority = nullptr; ///< in its virtual-APIC page
     HostPhys virtual_apic{};
+    std::uint32_t offered = 0; ///< the vector that the CPU may deliver by itself; 0: none
     SystemMsrs msrs{};
     std::uint64_t cr2 = 0, dr6 = 0xffff0ff0;
     bool launched = false; ///< since the VMCS was last cleared

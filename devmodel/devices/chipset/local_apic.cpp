@@ -5,6 +5,7 @@
 #include "devmodel/devices/chipset/local_apic_bits.hpp"
 
 #include <bit>
+#include <utility>
 
 namespace escalus {
 
@@ -47,6 +48,7 @@ void LocalApic::reset(ResetKind) {
 /// The state after power-on, and after INIT (11.4.7.1 and 11.4.7.3). The wires keep their levels.
 void LocalApic::init_state() {
     irr_ = isr_ = tmr_ = {};
+    offered_ = 0;
     lvt_.fill(lvt_masked);
     tpr_ = 0;
     ldr_ = 0;
@@ -96,6 +98,16 @@ std::uint8_t LocalApic::processor_priority() const {
 void LocalApic::accept(std::uint8_t vector) {
     set(irr_, vector, false);
     set(isr_, vector, true);
+}
+
+void LocalApic::offer(std::uint8_t vector) {
+    set(irr_, vector, false);
+    offered_ = vector;
+}
+
+[[gnu::hot]] void LocalApic::settle_offer(bool taken) {
+    if (const auto vector = std::exchange(offered_, std::uint8_t{0}); vector != 0)
+        set(taken ? isr_ : irr_, vector, true);
 }
 
 void LocalApic::request(std::uint8_t vector, bool level) {

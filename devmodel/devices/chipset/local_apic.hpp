@@ -20,6 +20,8 @@
 //         else:        request an interrupt window of priority v >> 4
 //     else if v = apic.requested_interrupt():      (only the TPR holds it back)
 //         request an interrupt window of priority v >> 4
+// In place of such a window the CPU may be left to take v by itself: apic.offer(v), and settle_offer() after
+// the exit.
 #pragma once
 
 #include "devmodel/devices/chipset/apic_bus.hpp"
@@ -75,6 +77,11 @@ class LocalApic final : public Device, public IrqSink {
     [[nodiscard]] std::optional<std::uint8_t> requested_interrupt() const;
     /// The processor takes the vector that pending_interrupt() gave: it goes in service.
     void accept(std::uint8_t vector);
+    /// The CPU may take the vector by itself, that requested_interrupt() gave, until settle_offer(). The
+    /// vector can be requested anew meanwhile, which makes two of it, as when the first has gone in service.
+    void offer(std::uint8_t vector);
+    /// What became of it; nothing when there was no offer, or a reset since.
+    void settle_offer(bool taken);
     /// The 8259 pair has an interrupt for this processor (LINT0 as ExtINT, an ExtINT message, or no APIC).
     [[nodiscard]] bool pic_interrupt_pending() const;
     /// The INTA cycle was run.
@@ -156,6 +163,7 @@ class LocalApic final : public Device, public IrqSink {
     ApicTimer timer_;
     std::uint64_t base_ = 0; // IA32_APIC_BASE
     Bitmap irr_{}, isr_{}, tmr_{};
+    std::uint8_t offered_ = 0; // 0: none
     std::array<std::uint32_t, lvt_count> lvt_{};
     std::uint8_t tpr_ = 0;
     std::uint32_t ldr_ = 0, dfr_ = 0, svr_ = 0;

@@ -45,6 +45,42 @@ TEST_CASE("APIC: state after power-on") {
         REQUIRE(b.get(offset) == 0);
 }
 
+TEST_CASE("APIC: a vector that the CPU may take by itself") {
+    ApicBoard b;
+    b.enable_all();
+    b.bus.send(fixed(0x61));
+    REQUIRE(b[0].requested_interrupt() == 0x61);
+    b[0].offer(0x61);
+    SECTION("taken: it is in service") {
+        b[0].settle_offer(true);
+        REQUIRE(bit_of(b, irr, 0x61) == 0);
+        REQUIRE(bit_of(b, isr, 0x61) == 1);
+        b[0].settle_offer(true); // there is no other
+        b.set(eoi, 0);
+        REQUIRE(bit_of(b, isr, 0x61) == 0);
+    }
+    SECTION("not taken: it is requested still") {
+        b[0].settle_offer(false);
+        REQUIRE(b[0].pending_interrupt() == 0x61);
+        REQUIRE(bit_of(b, isr, 0x61) == 0);
+    }
+    SECTION("taken, and requested anew: both count") {
+        b.bus.send(fixed(0x61));
+        b[0].settle_offer(true);
+        REQUIRE(bit_of(b, irr, 0x61) == 1);
+        REQUIRE(bit_of(b, isr, 0x61) == 1);
+        b.set(eoi, 0);
+        REQUIRE(b[0].pending_interrupt() == 0x61);
+    }
+    SECTION("INIT comes: it is forgotten") {
+        b.bus.send({.delivery = ApicDelivery::Init, .vector = 0, .level = true, .destination = 0});
+        b[0].settle_offer(true);
+        b.enable_all();
+        REQUIRE(bit_of(b, isr, 0x61) == 0);
+        REQUIRE_FALSE(b[0].requested_interrupt());
+    }
+}
+
 TEST_CASE("APIC: request, accept, end") {
     ApicBoard b;
     b.enable_all();

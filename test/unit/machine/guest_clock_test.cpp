@@ -76,6 +76,31 @@ TEST_CASE_METHOD(Fixture, "timers fire in order of their deadlines, once due") {
     CHECK(fired == "ba");
 }
 
+TEST_CASE_METHOD(Fixture, "the TSC of the nearest deadline: then the timer is due") {
+    unsigned fired = 0;
+    Timer late{clock, [&] { ++fired; }}, soon{clock, [&] { ++fired; }};
+    CHECK(clock.deadline_tsc() == 0);
+    clock.set_frequency(2'495'999'996);
+    clock.resume();
+    late.arm(2'000'000'003);
+    const auto late_tsc = clock.deadline_tsc();
+    CHECK(late_tsc - clock.base() >= 4'991'999'999);
+    CHECK(late_tsc - clock.base() <= 4'992'000'010);
+    soon.arm(1'234'567);
+    CHECK(clock.deadline_tsc() < late_tsc);
+    fake_tsc = clock.deadline_tsc();
+    clock.fire_due();
+    CHECK(fired == 1);
+    CHECK(clock.deadline_tsc() == late_tsc);
+    fake_tsc = late_tsc;
+    clock.fire_due();
+    CHECK(fired == 2);
+    CHECK(clock.deadline_tsc() == 0);
+    late.arm(9'000'000'000);
+    clock.pause();
+    CHECK(clock.deadline_tsc() == 0);
+}
+
 TEST_CASE_METHOD(Fixture, "a timer may re-arm, cancel and move others from its callback") {
     unsigned count = 0;
     bool other_fired = false;

@@ -85,9 +85,9 @@ TEST_CASE_METHOD(Fixture, "an interrupt that cannot be taken yet asks for a wind
     cpu.then(write_msr(0x1b, 0xfee00000 | 0xd00));
     cpu.then(write_msr(0x80f, 0x1ff));
     cpu.then(write_msr(0x83f, 0x51)); // self IPI, with interrupts off
-    std::uint32_t window = 0, priority = 0;
+    std::uint32_t window = 0, vector = 0;
     cpu.then([&](abi::VcpuPage& page) {
-        window = page.request_interrupt_window, priority = page.window_priority;
+        window = page.request_interrupt_window, vector = page.window_vector;
         page.rflags |= 0x200;
         return ExitReason::InterruptWindow;
     });
@@ -101,10 +101,64 @@ TEST_CASE_METHOD(Fixture, "an interrupt that cannot be taken yet asks for a wind
     start();
     cpu.wait_for_steps(5);
     CHECK(window == 1);
-    CHECK(priority == 5);
+    CHECK(vector == 0x51);
     CHECK(event.valid == 1);
     CHECK(event.vector == 0x51);
     CHECK(window_after == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "an interrupt that the CPU took by itself is in service") {
+    auto& cpu = engine.vcpu(0);
+    cpu.then(write_msr(0x1b, 0xfee00000 | 0xd00));
+    cpu.then(write_msr(0x80f, 0x1ff));
+    cpu.then(write_msr(0x83f, 0x51));
+    cpu.then([](abi::VcpuPage& page) {
+        page.window_taken = 1; // the CPU has delivered it, and then the handler reads its APIC
+        page.exit.msr = {.index = 0x812, .reserved = 0, .value = 0};
+        page.next_rip = page.rip + 2;
+        return ExitReason::MsrRead;
+    });
+    std::uint64_t in_service = 0;
+    std::uint32_t window = 1;
+    bool event = true;
+    cpu.then([&](abi::VcpuPage& page) {
+        page.window_taken = 0;
+        in_service = page.gpr[abi::rax], window = page.request_interrupt_window,
+        event = page.event.valid != 0;
+        return ExitReason::Interrupted;
+    });
+    start();
+    cpu.wait_for_steps(5);
+    CHECK(in_service == 1u << 0x11);
+    CHECK(window == 0);
+    CHECK_FALSE(event);
+}
+
+TEST_CASE_METHOD(Fixture, "a vCPU that is left at the deadline fires the timers") {
+    auto& cpu = engine.vcpu(0);
+    cpu.then(write_msr(0x1b, 0xfee00000 | 0xd00));
+    cpu.then(write_msr(0x80f, 0x1ff));
+    cpu.then(write_msr(0x83e, 0xb));  // divide by 1
+    cpu.then(write_msr(0x832, 0x52)); // one shot
+    cpu.then(write_msr(0x838, 1'000'000));
+    std::uint64_t deadline = 0;
+    cpu.then([&](abi::VcpuPage& page) {
+        deadline = page.deadline;
+        while (host_tsc() < deadline) {
+        }
+        page.rflags |= 0x200;
+        return ExitReason::Deadline;
+    });
+    abi::Event event{};
+    cpu.then(look([&](abi::VcpuPage& page) {
+        event = page.event;
+        page.event.valid = 0;
+    }));
+    start();
+    cpu.wait_for_steps(7);
+    CHECK(deadline != 0);
+    CHECK(event.valid == 1);
+    CHECK(event.vector == 0x52);
 }
 
 TEST_CASE_METHOD(Fixture, "unknown MSRs raise #GP and leave RIP alone") {

@@ -61,6 +61,8 @@ TEST_CASE("parts of the hardware are switched off by name, and a wrong value lea
     const auto bit = [](HardwareOption option) { return 1u << static_cast<unsigned>(option); };
     CHECK(off("pool=50%") == 0);
     CHECK(off("vpid=off") == bit(HardwareOption::Vpid));
+    CHECK(off("preemption-timer=off") == bit(HardwareOption::PreemptionTimer));
+    CHECK(off("virtual-interrupts=off") == bit(HardwareOption::VirtualInterrupts));
     CHECK(off("vpid=off ept-ad=off") == (bit(HardwareOption::Vpid) | bit(HardwareOption::EptDirty)));
     CHECK(off("vpid=off vpid=on") == 0);
     CHECK(off("vpid=never") == 0);
