@@ -6,6 +6,7 @@
 #include "devmodel/devices/virtio/virtio_net.hpp"
 #include "devmodel/devices/virtio/virtio_pci.hpp"
 #include "devmodel/machine/flat_memory.hpp"
+#include "devmodel/machine/little_endian.hpp"
 #include "devmodel/machine/manual_clock.hpp"
 #include "test/fuzz/fuzz_input.hpp"
 
