@@ -134,7 +134,7 @@ struct CardMachine {
             store_le(memory.bytes(), (selector * 128u + in.byte()) % (memory_bytes - 4), in.dword());
             break;
         case 12:
-            clock.advance(GuestTime{1} << (selector % 40));
+            clock.advance(GuestTime{1} << (selector % 24));
             break;
         case 13: {
             const auto value = in.byte();

@@ -26,7 +26,7 @@ E1000::E1000(PciSpaces spaces, CardWiring wiring)
       rx_absolute_{clock(), [this] { flush(int_rx_timer, rx_relative_, rx_absolute_); }},
       tx_relative_{clock(), [this] { flush(int_tx_written, tx_relative_, tx_absolute_); }},
       tx_absolute_{clock(), [this] { flush(int_tx_written, tx_relative_, tx_absolute_); }} {
-    set_config(reg_status, 2, 0x0230); // medium DEVSEL#, 66 MHz
+    set_config(reg_status, 2, 0x0220); // medium DEVSEL#, 66 MHz
     set_config(0x3e, 2, 0x00ff);       // minimum grant
     declare_bar(memory_bar, BarKind::Memory, window_bytes);
     declare_bar(io_bar, BarKind::Io, io_bytes);

@@ -38,8 +38,9 @@ bool E1000::transmit_some() {
     unsigned frames = 0;
     bool more = false;
     for (unsigned n = 0;; ++n) {
+        // A tail beyond the ring would never be reached.
         more = (reg(reg_tctl) & tctl_enable) != 0 && reg(reg_tdh) != reg(reg_tdt) &&
-               ring_entries(reg_tdlen) != 0;
+               reg(reg_tdt) < ring_entries(reg_tdlen);
         if (!more || n == most_descriptors || frames >= most_frames)
             break;
         if (!fetch_and_send(frames, causes)) {
@@ -74,7 +75,8 @@ bool E1000::fetch_and_send(unsigned& frames, std::uint32_t& causes) {
         gathered_.segmented = extended && (command & tx_segment) != 0;
         gather(low, command & (extended ? 0xfffffu : 0xffffu));
         if (last) {
-            ++frames;
+            frames +=
+                1 + static_cast<unsigned>(gathered_.bytes.size() / 4096); // a large one has many segments
             if (gathered_.broken || gathered_.bytes.size() < ethernet_header)
                 ;
             else if (extended)

@@ -3,6 +3,8 @@
 // of frames on the wire.
 #pragma once
 
+#include "devmodel/backends/net/net_backend.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -10,8 +12,6 @@
 #include <vector>
 
 namespace escalus {
-
-using MacAddress = std::array<std::uint8_t, 6>;
 
 inline constexpr std::size_t ethernet_header = 14, ethernet_minimum = 60, ethernet_maximum = 1514,
                              ethernet_crc_bytes = 4;

@@ -47,7 +47,7 @@ void EthernetCard::transmit() {
     const bool more = transmit_some();
     transmitting_ = false;
     if (more)
-        later_.arm(wiring_.clock.now());
+        later_.arm(wiring_.clock.now() + breather);
     else
         later_.cancel();
 }

@@ -22,6 +22,10 @@ struct CardWiring {
 
 class EthernetCard : public PciFunction, public NetCard {
   public:
+    /// What a transmitter that has more to send leaves to others: a ring that never ends must not keep the
+    /// loop.
+    static constexpr GuestTime breather = 50'000;
+
     ~EthernetCard() override;
 
     void reset(ResetKind kind) override;

@@ -188,6 +188,10 @@ TEST_CASE("an 82540EM sends legacy frames around its ring") {
         rig.set(reg_tdh, 0xffff);
         rig.set(reg_tdt, 1);
         CHECK(rig.get(reg_tdh) == 1);
+        const auto before = rig.wire.sent.size();
+        rig.set(reg_tdt, 16); // the ring has 0 to 15
+        rig.clock.advance(ns_per_second);
+        CHECK(rig.wire.sent.size() == before);
     }
 }
 
@@ -438,13 +442,13 @@ TEST_CASE("an 82540EM sends a bounded number of frames at a time") {
     }
     rig.set(reg_tdt, many);
     CHECK(rig.wire.sent.size() == 64);
-    rig.clock.advance(0);
-    rig.clock.advance(0);
-    rig.clock.advance(0);
+    rig.clock.advance(EthernetCard::breather);
+    rig.clock.advance(EthernetCard::breather);
+    rig.clock.advance(EthernetCard::breather);
     CHECK(rig.wire.sent.size() == many);
     CHECK(rig.get(reg_tdh) == many);
     rig.set(reg_tdt, many - 1); // all around
     rig.card.reset(ResetKind::System);
-    rig.clock.advance(1000);
+    rig.clock.advance(2 * EthernetCard::breather);
     CHECK(rig.wire.sent.size() == many + 64);
 }

@@ -198,22 +198,22 @@ TEST_CASE("C+ mode sends a bounded number of frames at a time") {
     CHECK(rig.wire.sent.size() == 64);
     CHECK(rig.in8(reg_poll) != 0);
     SECTION("the rest follows from the loop") {
-        rig.clock.advance(0);
+        rig.clock.advance(EthernetCard::breather);
         CHECK(rig.wire.sent.size() == 128);
-        rig.clock.advance(0);
+        rig.clock.advance(EthernetCard::breather);
         CHECK(rig.in8(reg_poll) == 0);
     }
     SECTION("unless the card was reset meanwhile") {
         rig.out8(reg_cr, cmd_reset);
-        rig.clock.advance(1000);
+        rig.clock.advance(2 * EthernetCard::breather);
         CHECK(rig.wire.sent.size() == 64);
     }
     SECTION("or the machine paused") {
         rig.card.pause();
-        rig.clock.advance(1000);
+        rig.clock.advance(2 * EthernetCard::breather);
         CHECK(rig.wire.sent.size() == 64);
         rig.card.resume();
-        rig.clock.advance(0);
+        rig.clock.advance(EthernetCard::breather);
         CHECK(rig.wire.sent.size() == 128);
     }
 }
