@@ -132,7 +132,9 @@ void check_files(const MachineDescription& description, Diagnostics& diagnostics
     bool all_usable = true;
     for (const FileUse& use : description.files)
         all_usable &= checker.usable(use);
-    if (!all_usable || checker.bootable())
+    const auto& machine = description.machine;
+    const bool from_network = machine.boot.find('n') != std::string::npos && !machine.networks.empty();
+    if (!all_usable || checker.bootable() || from_network)
         return;
     const auto medium = std::ranges::find_if(description.files, [](const FileUse& use) {
         return use.kind == FileUse::Kind::Disk || use.kind == FileUse::Kind::CdRom;

@@ -112,3 +112,16 @@ TEST_CASE("kernels, RAM disks, modules and firmware files are looked at") {
     CHECK(complaints("kernel = '" + kernel + "'; vga_bios = '/nowhere/vgabios.bin'")
               .find("the firmware file '/nowhere/vgabios.bin' does not exist") != std::string::npos);
 }
+
+TEST_CASE("a machine that boots from the network needs no medium, and the folder it names must be one") {
+    Files files;
+    const auto blank = files.make("blank", "no boot sector");
+    const std::string vif = "vif = [ 'type=user,tftp=" + files.directory().string() + "' ]\n";
+    CHECK(complaints(vif + "boot = 'n'").empty());
+    CHECK(complaints(vif + "boot = 'cn'\ndisk = [ '" + blank + ",raw,hda,rw' ]").empty());
+    CHECK(complaints(vif + "boot = 'c'").find("nothing to boot from") != std::string::npos);
+    CHECK(complaints("boot = 'n'\nvif = [ 'type=user,tftp=" + blank + "' ]").find("is no folder") !=
+          std::string::npos);
+    CHECK(complaints("boot = 'n'\nvif = [ 'type=user,tftp=/does/not/exist' ]").find("does not exist") !=
+          std::string::npos);
+}
