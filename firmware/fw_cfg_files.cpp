@@ -77,6 +77,9 @@ std::string ahci(unsigned device, unsigned port) {
 std::string virtio_disk(unsigned device) {
     return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", device);
 }
+std::string nvme(unsigned device) { // OVMF knows it by the number of QEMU's first one
+    return fmt::format("/pci@i0cf8/pci8086,5845@{:x}/namespace@1,0", device);
+}
 std::string floppy(unsigned unit) {
     return fmt::format("/pci@i0cf8/isa@1/fdc@03f0/floppy@{:x}", unit);
 }

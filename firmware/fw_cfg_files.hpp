@@ -29,6 +29,8 @@ namespace boot_path {
 [[nodiscard]] std::string ahci(unsigned device, unsigned port);
 /// A virtio disk that is this PCI device.
 [[nodiscard]] std::string virtio_disk(unsigned device);
+/// The NVMe controller that is this PCI device, and its first namespace.
+[[nodiscard]] std::string nvme(unsigned device);
 [[nodiscard]] std::string floppy(unsigned unit);
 /// The option ROM of a PCI function (network boot).
 [[nodiscard]] std::string pci(unsigned device, unsigned function = 0);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,29 +13,83 @@
 namespace escalus {
 namespace {
 
-constexpr std::array<std::string_view, 9> image_formats{"qcow", "qcow2", "vhd", "vhdx",     "vmdk",
-                                                        "qed",  "vdi",   "ram", "parallels"};
+struct FormatName {
+    std::string_view name;
+    ImageFormat format;
+};
+constexpr std::array<FormatName, 10> image_formats{{{"raw", ImageFormat::Raw},
+                                                    {"qcow", ImageFormat::Qcow},
+                                                    {"qcow2", ImageFormat::Qcow2},
+                                                    {"vhd", ImageFormat::Vhd},
+                                                    {"vpc", ImageFormat::Vhd},
+                                                    {"vhdx", ImageFormat::Vhdx},
+                                                    {"vmdk", ImageFormat::Vmdk},
+                                                    {"vdi", ImageFormat::Vdi},
+                                                    {"qed", ImageFormat::Qed},
+                                                    {"parallels", ImageFormat::Parallels}}};
 // Said by xend and old libxl to choose an implementation; without meaning here.
-constexpr std::array<std::string_view, 8> ignored_prefixes{"tapdisk", "tap",  "tap2", "aio",
-                                                           "ioemu",   "file", "sync", "raw"};
+constexpr std::array<std::string_view, 7> ignored_prefixes{"tapdisk", "tap",  "tap2", "aio",
+                                                           "ioemu",   "file", "sync"};
 constexpr std::array<std::string_view, 4> script_prefixes{"iscsi", "nbd", "enbd", "drbd"};
-constexpr std::array<std::string_view, 6> ignored_flags{"direct-io-safe", "discard",   "no-discard",
-                                                        "trusted",        "untrusted", "removable"};
+constexpr std::array<std::string_view, 4> ignored_flags{"direct-io-safe", "trusted", "untrusted",
+                                                        "removable"};
+constexpr std::array<std::string_view, 4> backend_types{"phy", "qdisk", "standalone", "tap"};
+constexpr std::array<std::string_view, 2> uri_schemes{"nbd://", "nbd+unix://"};
 
 bool among(std::string_view word, const auto& words) {
     return std::ranges::find(words, word) != std::end(words);
+}
+
+const FormatName* find_format(std::string_view name) {
+    const auto* found = std::ranges::find(image_formats, name, &FormatName::name);
+    return found == image_formats.end() ? nullptr : found;
+}
+
+/// The name that a numeric virtual device stands for, by xen-vbd-interface(7); numbers below the first of
+/// those are how OpenSolaris' tools count disks. "0x301" and the like, which are partitions, give "hda1".
+std::optional<std::string> name_of_number(std::string_view text) {
+    unsigned number = 0;
+    const bool hex = text.starts_with("0x") || text.starts_with("0X");
+    const auto digits = text.substr(hex ? 2 : 0);
+    const auto* end = digits.data() + digits.size();
+    const auto [rest, error] = std::from_chars(digits.data(), end, number, hex ? 16 : 10);
+    if (digits.empty() || error != std::errc{} || rest != end)
+        return {};
+    const auto named = [](std::string_view prefix, unsigned disk, unsigned partition) {
+        return disk < 26 ? std::optional{fmt::format("{}{}{}", prefix, static_cast<char>('a' + disk),
+                                                     partition != 0 ? std::to_string(partition) : "")}
+                         : std::nullopt;
+    };
+    if (number < 256)
+        return fmt::format("d{}", number);
+    if (number >> 28 == 1)
+        return named("xvd", number >> 8 & 0xfffff, number & 0xff);
+    switch (number >> 8) {
+    case 3:
+        return named("hd", number >> 6 & 3, number & 63);
+    case 22:
+        return named("hd", 2 + (number >> 6 & 3), number & 63);
+    case 8:
+        return named("sd", number >> 4 & 15, number & 15);
+    case 202:
+        return named("xvd", number >> 4 & 15, number & 15);
+    default:
+        return {};
+    }
 }
 
 bool is_lower(char c) {
     return c >= 'a' && c <= 'z';
 }
 
-/// "hda", "xvdb1", "sdaa", "fda", "d0p1", each perhaps with ":cdrom".
+/// "hda", "xvdb1", "sdaa", "fda", "d0p1", "nvme0n1", "51712", each perhaps with ":cdrom".
 bool looks_like_vdev(std::string_view text) {
     text = text.substr(0, text.find(':', text.starts_with("ioemu:") ? 6 : 0));
     if (text.starts_with("ioemu:"))
         text.remove_prefix(6);
     if (text.size() >= 2 && text[0] == 'd' && text[1] >= '0' && text[1] <= '9')
+        return true;
+    if (name_of_number(text) || text.starts_with("nvme"))
         return true;
     for (const std::string_view prefix : {"xvd", "hd", "sd", "fd", "vd"})
         if (text.size() > prefix.size() && text.starts_with(prefix) && is_lower(text[prefix.size()]))
@@ -86,6 +141,14 @@ class DiskParser {
             return set_devtype(word);
         if (among(word, ignored_flags))
             return;
+        if (word == "discard" || word == "no-discard") {
+            spec_.discard = word == "discard";
+            return;
+        }
+        if (word == "snapshot") { // of Escalus
+            spec_.snapshot = true;
+            return;
+        }
         if (word.starts_with("colo"))
             return error(word, "COLO replication is not supported", "leave it away");
         positional(word);
@@ -96,8 +159,8 @@ class DiskParser {
         if (!target_seen_)
             return set_target(strip_prefixes(word));
         if (!format_seen_) {
-            // The old form has no format: "phy:/dev/x,hda,w", ",hdc:cdrom,r".
-            if (vdev_seen_ || !looks_like_vdev(word))
+            // The old form has no format: "phy:/dev/x,hda,w", ",hdc:cdrom,r". "vdi" is one.
+            if (vdev_seen_ || find_format(word) != nullptr || !looks_like_vdev(word))
                 return set_format(word);
             format_seen_ = true;
         }
@@ -124,6 +187,9 @@ class DiskParser {
         if (key == "devtype")
             return set_devtype(value);
         if (key == "backendtype") {
+            if (!value.empty() && !among(value, backend_types))
+                error(value, fmt::format("'{}' is not a backend type", value),
+                      "leave backendtype= away: there is one way to a disk here");
             spec_.device_path |= value == "phy";
             return;
         }
@@ -135,18 +201,31 @@ class DiskParser {
         }
         if (key == "script")
             return script(word, value);
-        if (key == "specification") {
-            spec_.virtio |= value == "virtio";
-            return;
-        }
+        if (key == "specification")
+            return set_specification(value);
         if (key == "grant_usage")
             return;
+        if (key == "active-disk" || key == "hidden-disk")
+            return error(word, "COLO replication is not supported", "leave it away");
         error(word, fmt::format("'{}' is not a disk parameter", key),
-              "known are target, format, vdev, access, devtype, backendtype, backend, script");
+              "known are target, format, vdev, access, devtype, backendtype, backend, specification, script");
+    }
+
+    void set_specification(std::string_view value) {
+        if (value == "virtio")
+            spec_.controller = DiskController::Virtio;
+        else if (value == "nvme") // of Escalus
+            spec_.controller = DiskController::Nvme;
+        else if (!value.empty() && value != "xen")
+            error(value, fmt::format("'{}' is not a specification", value),
+                  "write virtio or nvme, or leave it away");
     }
 
     std::string_view strip_prefixes(std::string_view target) {
         for (;;) {
+            if (std::ranges::any_of(uri_schemes,
+                                    [&](std::string_view scheme) { return target.starts_with(scheme); }))
+                return target;
             const auto colon = target.find(':');
             const std::string_view prefix = target.substr(0, std::min(colon, target.size()));
             if (colon == std::string_view::npos)
@@ -156,7 +235,7 @@ class DiskParser {
             else if (among(prefix, script_prefixes)) {
                 script(target, prefix);
                 return target;
-            } else if (among(prefix, image_formats))
+            } else if (find_format(prefix) != nullptr)
                 set_format(prefix);
             else if (!among(prefix, ignored_prefixes))
                 return target; // a file name with a colon
@@ -188,13 +267,11 @@ class DiskParser {
             return;
         if (format == "empty")
             empty_ = true;
-        else if (among(format, image_formats))
-            error(format, fmt::format("the image format {} is not supported yet: disks are raw", format),
-                  fmt::format("convert it: qemu-img convert -O raw {} {}.raw",
-                              spec_.target.empty() ? "IMAGE" : spec_.target,
-                              spec_.target.empty() ? "IMAGE" : spec_.target));
-        else if (!format.empty() && format != "raw")
-            error(format, fmt::format("'{}' is not an image format", format), "write raw, or nothing");
+        else if (const auto* known = find_format(format))
+            spec_.format = known->format;
+        else if (!format.empty())
+            error(format, fmt::format("'{}' is not an image format", format),
+                  "write raw, qcow2, qcow, vhd, vhdx, vmdk, vdi, qed or parallels; nothing is raw");
     }
 
     void set_vdev(std::string_view vdev) {
@@ -206,7 +283,7 @@ class DiskParser {
             set_devtype(vdev.substr(colon + 1));
             vdev = vdev.substr(0, colon);
         }
-        spec_.vdev = vdev;
+        spec_.vdev = name_of_number(vdev).value_or(std::string{vdev});
     }
 
     void set_access(std::string_view access) {
@@ -237,6 +314,9 @@ class DiskParser {
             return error(text_, "the virtual device is missing",
                          fmt::format("write '{0},raw,hda,rw' for a disk, '{0},raw,hdc,cdrom' for a CD-ROM",
                                      spec_.target.empty() ? "PATH" : spec_.target));
+        if (spec_.is_nbd() && spec_.format != ImageFormat::Raw)
+            return error(text_, "what an NBD server gives is raw",
+                         "leave the format away; give the file itself to have it taken for another format");
         if (spec_.cdrom) {
             if (writable_)
                 diagnostics_->warning(spec_.where, "a CD-ROM is read only, whatever the access mode says");

@@ -14,12 +14,18 @@ namespace escalus {
 
 struct DiskSpec {
     std::string target; ///< empty: a drive without a medium
-    std::string vdev;   ///< as written: "hda", "xvdb", "sda"
+    std::string vdev;   ///< a name, even where a number was written: "hda", "xvdb", "sda", "d6", "nvme0n1"
     bool cdrom = false;
     bool read_only = false;
-    bool device_path = false; ///< "phy:": a relative target counts from /dev
-    bool virtio = false;      ///< "specification=virtio"
-    Position where;           ///< of the whole specification
+    bool device_path = false;                 ///< "phy:": a relative target counts from /dev
+    std::optional<DiskController> controller; ///< "specification=virtio" or "nvme"
+    ImageFormat format = ImageFormat::Raw;
+    bool snapshot = false, discard = true;
+    Position where; ///< of the whole specification
+
+    [[nodiscard]] bool is_nbd() const {
+        return target.starts_with("nbd:") || target.starts_with("nbd+unix:");
+    }
 };
 
 /// `where` is the position of the text's first character.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/config/image_signature.hpp"
 #include "devmodel/config/machine_description.hpp"
+#include "devmodel/config/machine_json.hpp"
 
 #include <algorithm>
 #include <array>
@@ -112,6 +114,9 @@ class FileChecker {
         if (const int error = first_read_error(file.get()); error != 0)
             return complain(fmt::format("cannot be read: {}", std::generic_category().message(error)),
                             "its storage may be damaged, or no longer be there");
+        if (use.kind == FileUse::Kind::Disk && !of_its_format(use, file.get()))
+            return false;
+        bootable_ |= use.format != ImageFormat::Raw; // what is in it, its format hides
         bootable_ |= use.kind == FileUse::Kind::Kernel || use.kind == FileUse::Kind::Firmware;
         bootable_ |= use.kind == FileUse::Kind::Disk && has_boot_sector(file.get());
         bootable_ |= use.kind == FileUse::Kind::CdRom && has_el_torito(file.get());
@@ -121,6 +126,27 @@ class FileChecker {
     [[nodiscard]] bool bootable() const { return bootable_; }
 
   private:
+    /// The format is what the domain file says. A raw image that looks like another is a slip, or was made to
+    /// look so by a guest: that is worth a word, and no more.
+    bool of_its_format(const FileUse& use, int file) {
+        const auto seen = format_by_signature(file);
+        if (use.format == ImageFormat::Raw) {
+            if (seen)
+                diagnostics_->warning(
+                    use.where,
+                    fmt::format("'{}' looks like a {} image, and is taken as raw", use.path,
+                                to_string(*seen)),
+                    fmt::format("if it is one, say so: '{},{},hda,rw'", use.path, to_string(*seen)));
+            return true;
+        }
+        if (seen == use.format)
+            return true;
+        diagnostics_->error(use.where, fmt::format("'{}' is not a {} image", use.path, to_string(use.format)),
+                            seen ? fmt::format("it looks like {}", to_string(*seen))
+                                 : "leave the format away if the image is raw");
+        return false;
+    }
+
     Diagnostics* diagnostics_;
     bool bootable_ = false; // something that can be booted was seen
 };
@@ -133,7 +159,9 @@ void check_files(const MachineDescription& description, Diagnostics& diagnostics
     for (const FileUse& use : description.files)
         all_usable &= checker.usable(use);
     const auto& machine = description.machine;
-    const bool from_network = machine.boot.find('n') != std::string::npos && !machine.networks.empty();
+    const bool from_network =
+        (machine.boot.find('n') != std::string::npos && !machine.networks.empty()) ||
+        std::ranges::any_of(machine.disks, [](const DiskConfig& disk) { return disk.is_nbd(); });
     if (!all_usable || checker.bootable() || from_network)
         return;
     const auto medium = std::ranges::find_if(description.files, [](const FileUse& use) {

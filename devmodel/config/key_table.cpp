@@ -167,7 +167,7 @@ constexpr KeyInfo table[] = {
     {"shadow_memory", NoEffect, "nested paging needs no shadow memory"},
     {"smbios", NotYet, "no further SMBIOS structures can be given yet"},
     {"smbios_firmware", NotYet, "no further SMBIOS structures can be given yet"},
-    {"snapshot", NotYet, "disks are written to; copy the image first to keep it"},
+    {"snapshot", Used, "1: what the guest writes to its disks is thrown away when it ends (0)"},
     {"soundhw", NotYet, "there is no sound card yet"},
     {"spice", NotYet, vnc_only},
     {"spice_clipboard_sharing", NoEffect, vnc_only},

@@ -15,14 +15,24 @@ namespace escalus {
 
 enum class DiskKind { Disk, CdRom, Floppy };
 /// What a disk or CD-ROM drive is plugged into.
-enum class DiskController { Ide, Ahci, Virtio };
+enum class DiskController { Ide, Ahci, Virtio, Nvme };
+/// How an image file holds the bytes of its disk. It is what the domain file says, never a guess: a guest
+/// could write into a raw image what looks like another format, and name files of the host in it.
+enum class ImageFormat { Raw, Qcow, Qcow2, Vhd, Vhdx, Vmdk, Vdi, Qed, Parallels };
 
 struct DiskConfig {
-    std::string path;   ///< empty: a CD-ROM or floppy drive without a medium
-    std::string device; ///< canonical virtual device: "hda" .. "hdd", "xvda" .. "xvdp", "fda"
+    std::string path;   ///< or an NBD URI; empty: a CD-ROM or floppy drive without a medium
+    std::string device; ///< canonical virtual device: "hda" .. "hdd", "xvda" .. "xvdp", "nvme0n1" ..
+                        ///< "nvme3n1", "fda"
     DiskKind kind = DiskKind::Disk;
     bool read_only = false;
     DiskController controller = DiskController::Ide;
+    ImageFormat format = ImageFormat::Raw;
+    bool snapshot = false; ///< what the guest writes is thrown away when it ends
+    bool discard = true;   ///< the guest may give space back
+
+    /// "nbd://..." and its kin.
+    [[nodiscard]] bool is_nbd() const { return path.starts_with("nbd:") || path.starts_with("nbd+unix:"); }
 };
 
 enum class LifecycleAction { Destroy, Restart, Preserve };

@@ -30,6 +30,7 @@ constexpr std::string_view nvram_folder = "/var/lib/escalus/nvram";
 /// The control OS in `escalus list`, as Xen calls it.
 constexpr std::string_view control_os_name = "Domain-0";
 constexpr std::array<std::string_view, 4> ide_positions{"hda", "hdb", "hdc", "hdd"};
+constexpr std::array<std::string_view, 4> nvme_positions{"nvme0n1", "nvme1n1", "nvme2n1", "nvme3n1"};
 constexpr std::array<std::string_view, 16> virtio_positions{"xvda", "xvdb", "xvdc", "xvdd", "xvde", "xvdf",
                                                             "xvdg", "xvdh", "xvdi", "xvdj", "xvdk", "xvdl",
                                                             "xvdm", "xvdn", "xvdo", "xvdp"};
@@ -245,10 +246,17 @@ class Builder {
                 if (const auto spec = parse_disk_spec(text.text, text.where, *diagnostics_))
                     placed.push_back({*spec, {}});
         if (const auto cdrom = settings_.string("cdrom"); cdrom && !cdrom->text.empty())
-            placed.push_back({{cdrom->text, "hdc", true, true, false, false, cdrom->where}, {}});
+            placed.push_back({{.target = cdrom->text,
+                               .vdev = "hdc",
+                               .cdrom = true,
+                               .read_only = true,
+                               .controller = {},
+                               .where = cdrom->where},
+                              {}});
 
         for (PlacedDisk& disk : placed)
-            if (!disk.spec.virtio && std::ranges::find(ide_positions, disk.spec.vdev) != ide_positions.end())
+            if (!disk.spec.controller &&
+                std::ranges::find(ide_positions, disk.spec.vdev) != ide_positions.end())
                 claim(placed, disk, disk.spec.vdev);
         for (PlacedDisk& disk : placed)
             if (disk.position.empty())
@@ -258,33 +266,83 @@ class Builder {
                                     .choice<DiskController>("hdtype", {{"ide", DiskController::Ide},
                                                                        {"ahci", DiskController::Ahci}})
                                     .value_or(DiskController::Ide);
+        const bool snapshot = settings_.boolean("snapshot").value_or(false);
         std::ranges::stable_sort(placed, {}, &PlacedDisk::position);
         for (const PlacedDisk& disk : placed) {
             const DiskSpec& spec = disk.spec;
             const auto kind = spec.cdrom ? DiskKind::CdRom : DiskKind::Disk;
-            std::string path;
-            if (!spec.target.empty()) {
-                const bool below_dev = spec.device_path && !spec.target.starts_with('/');
-                path = file(spec.cdrom ? FileUse::Kind::CdRom : FileUse::Kind::Disk,
-                            below_dev ? "/dev/" + spec.target : spec.target, spec.where, !spec.read_only);
-            }
             result_.machine.disks.push_back(
-                {path, disk.position, kind, spec.read_only,
-                 disk.position.starts_with("xvd") ? DiskController::Virtio : controller});
+                {.path = disk_path(spec),
+                 .device = disk.position,
+                 .kind = kind,
+                 .read_only = spec.read_only,
+                 .controller = disk.position.starts_with("xvd")    ? DiskController::Virtio
+                               : disk.position.starts_with("nvme") ? DiskController::Nvme
+                                                                   : controller,
+                 .format = spec.format,
+                 .snapshot = !spec.read_only && (spec.snapshot || snapshot),
+                 .discard = spec.discard});
         }
+    }
+
+    std::string disk_path(const DiskSpec& spec) {
+        if (spec.target.empty() || spec.is_nbd())
+            return spec.target;
+        const bool below_dev = spec.device_path && !spec.target.starts_with('/');
+        const bool written =
+            !spec.read_only && !spec.snapshot && !settings_.boolean("snapshot").value_or(false);
+        const auto path = file(spec.cdrom ? FileUse::Kind::CdRom : FileUse::Kind::Disk,
+                               below_dev ? "/dev/" + spec.target : spec.target, spec.where, written);
+        result_.files.back().format = spec.format;
+        return path;
     }
 
     void claim(const std::vector<PlacedDisk>& placed, PlacedDisk& disk, std::string_view position) {
         if (std::ranges::find(placed, position, &PlacedDisk::position) != placed.end())
             diagnostics_->error(disk.spec.where, fmt::format("two disks cannot both be {}", position),
                                 position.starts_with("xvd") ? "there are virtio disks from xvda to xvdp"
-                                                            : "the IDE controller has hda, hdb, hdc and hdd");
+                                : position.starts_with("nvme")
+                                    ? "there are NVMe disks from nvme0n1 to nvme3n1"
+                                    : "the IDE controller has hda, hdb, hdc and hdd");
         disk.position = position;
+    }
+
+    /// nvme0n1, and any first disk with "specification=nvme". False when the disk is not such a one.
+    bool place_nvme(const std::vector<PlacedDisk>& placed, PlacedDisk& disk) {
+        const DiskSpec& spec = disk.spec;
+        const bool named = spec.vdev.starts_with("nvme");
+        if (spec.controller != DiskController::Nvme && !named)
+            return false;
+        const auto error = [&](const std::string& message, const std::string& help) {
+            diagnostics_->error(spec.where, message, help);
+            return true;
+        };
+        if (named && spec.controller && spec.controller != DiskController::Nvme)
+            return error(fmt::format("{} is an NVMe disk", spec.vdev), "leave specification= away");
+        if (spec.cdrom)
+            return error("there are no NVMe CD-ROM drives",
+                         "give it another virtual device, for example hdc");
+        std::size_t wanted = nvme_positions.size();
+        if (named)
+            wanted = static_cast<std::size_t>(std::ranges::find(nvme_positions, spec.vdev) -
+                                              nvme_positions.begin());
+        else if (const auto number =
+                     spec.vdev.starts_with('d') ? to_integer(spec.vdev.substr(1)) : std::nullopt)
+            wanted = static_cast<std::size_t>(*number);
+        else if (spec.vdev.size() == (spec.vdev.starts_with("xvd") ? 4 : 3))
+            wanted = static_cast<std::size_t>(spec.vdev.back() - 'a');
+        if (wanted >= nvme_positions.size())
+            return error(fmt::format("there is no NVMe disk {}: they are nvme0n1 to nvme3n1", spec.vdev),
+                         "write nvme0n1");
+        claim(placed, disk, nvme_positions[wanted]);
+        return true;
     }
 
     /// xvda and vda are the virtio disk xvda. sda and d0 go to hda and so on, as Xen's emulated disks do, or
     /// to the next free position; so do CD-ROM drives, which virtio has not.
     void place(const std::vector<PlacedDisk>& placed, PlacedDisk& disk) {
+        if (place_nvme(placed, disk))
+            return;
         const std::string& vdev = disk.spec.vdev;
         std::string_view unit = vdev;
         for (const std::string_view prefix : {"xvd", "hd", "sd", "vd", "fd", "d"})
@@ -306,7 +364,7 @@ class Builder {
                          fmt::format("write {}", vdev.substr(0, vdev.find_last_not_of("0123456789p") + 1)));
         const auto wanted = by_number ? *to_integer(unit) : unit.size() == 1 ? unit[0] - 'a' : 99;
         const bool paravirtual = vdev.starts_with("xvd") || vdev.starts_with("vd");
-        if (disk.spec.virtio || (paravirtual && !disk.spec.cdrom)) {
+        if (disk.spec.controller == DiskController::Virtio || (paravirtual && !disk.spec.cdrom)) {
             if (disk.spec.cdrom)
                 return error("there are no virtio CD-ROM drives", "leave specification= away: it is IDE");
             if (wanted < 0 || wanted >= static_cast<std::int64_t>(virtio_positions.size()))
@@ -320,6 +378,8 @@ class Builder {
         std::vector<std::string_view> order{ide_positions.begin(), ide_positions.end()};
         if (wanted >= 0 && wanted < 4)
             std::rotate(order.begin(), order.begin() + wanted, order.end());
+        else if (disk.spec.cdrom) // where PCs have had it
+            std::rotate(order.begin(), order.begin() + 2, order.end());
         const auto free = std::ranges::find_if(order, [&](std::string_view position) {
             return std::ranges::find(placed, position, &PlacedDisk::position) == placed.end();
         });

@@ -18,6 +18,7 @@ struct FileUse {
     std::string path;
     bool writable = false;
     Position where;
+    ImageFormat format = ImageFormat::Raw; ///< of a disk
 };
 
 struct MachineDescription {

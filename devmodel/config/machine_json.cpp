@@ -94,16 +94,28 @@ json::array cpuid_json(const std::vector<CpuidOverride>& overrides) {
     return result;
 }
 
+/// What most disks have in common is left out.
+json::object disk_json(const DiskConfig& disk) {
+    json::object result{{"device", disk.device},
+                        {"controller", to_string(disk.controller)},
+                        {"kind", to_string(disk.kind)},
+                        {"path", or_null(disk.path)},
+                        {"read_only", disk.read_only}};
+    if (disk.format != ImageFormat::Raw)
+        result["format"] = to_string(disk.format);
+    if (disk.snapshot)
+        result["snapshot"] = true;
+    if (!disk.discard)
+        result["discard"] = false;
+    return result;
+}
+
 } // namespace
 
 json::object to_json(const MachineConfig& machine) {
     json::array disks, serial, modules;
     for (const DiskConfig& disk : machine.disks)
-        disks.push_back(json::object{{"device", disk.device},
-                                     {"controller", to_string(disk.controller)},
-                                     {"kind", to_string(disk.kind)},
-                                     {"path", or_null(disk.path)},
-                                     {"read_only", disk.read_only}});
+        disks.push_back(disk_json(disk));
     for (const SerialConfig& port : machine.serial)
         serial.push_back(json::object{{"kind", to_string(port.kind)}, {"path", or_null(port.path)}});
     for (const std::string& module : machine.modules)
@@ -185,8 +197,34 @@ std::string_view to_string(DiskController controller) {
         return "ahci";
     case DiskController::Virtio:
         return "virtio";
+    case DiskController::Nvme:
+        return "nvme";
     }
     return {};
+}
+
+std::string_view to_string(ImageFormat format) {
+    switch (format) {
+    case ImageFormat::Raw:
+        return "raw";
+    case ImageFormat::Qcow:
+        return "qcow";
+    case ImageFormat::Qcow2:
+        return "qcow2";
+    case ImageFormat::Vhd:
+        return "vpc";
+    case ImageFormat::Vhdx:
+        return "vhdx";
+    case ImageFormat::Vmdk:
+        return "vmdk";
+    case ImageFormat::Vdi:
+        return "vdi";
+    case ImageFormat::Qed:
+        return "qed";
+    case ImageFormat::Parallels:
+        break;
+    }
+    return "parallels";
 }
 
 std::string_view to_string(DiskKind kind) {

@@ -19,6 +19,8 @@ namespace escalus {
 [[nodiscard]] std::string_view to_string(LifecycleAction action);
 [[nodiscard]] std::string_view to_string(DiskKind kind);
 [[nodiscard]] std::string_view to_string(DiskController controller);
+/// As QEMU's tools call it.
+[[nodiscard]] std::string_view to_string(ImageFormat format);
 [[nodiscard]] std::string_view to_string(SerialKind kind);
 
 } // namespace escalus

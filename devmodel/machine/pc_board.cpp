@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/pc_board.hpp"
 
-#include "devmodel/backends/block/file_backend.hpp"
+#include "devmodel/backends/block/open_image.hpp"
 #include "devmodel/backends/char/open_char_backend.hpp"
 #include "devmodel/backends/nvram/nvram_file.hpp"
 #include "devmodel/devices/storage/ata_disk.hpp"
@@ -18,6 +18,7 @@
 #include <ctime>
 #include <stdexcept>
 
+#include <boost/uuid/name_generator_sha1.hpp>
 #include <cpuid.h>
 #include <fmt/format.h>
 
@@ -29,7 +30,8 @@ constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
 // I/O APIC inputs that no wire of the board drives: the HPET's own choice.
 constexpr std::uint32_t hpet_routes = 0xf00000;
 constexpr unsigned ide_device = 1, ide_function = 1, first_network_device = 3, ahci_device = 8,
-                   first_virtio_device = 0x10, virtio_disks = 16, most_disk_queues = 4;
+                   first_nvme_device = 0x0c, first_virtio_device = 0x10, virtio_disks = 16, nvme_disks = 4,
+                   most_disk_queues = 4;
 
 struct ComPort {
     std::uint16_t base;
@@ -47,6 +49,12 @@ unsigned disk_number(const DiskConfig& disk) {
             throw std::runtime_error{fmt::format("{}: virtio disks are xvda to xvdp", disk.device)};
         return n;
     }
+    if (disk.controller == DiskController::Nvme) {
+        for (unsigned n = 0; n < nvme_disks; ++n)
+            if (disk.device == fmt::format("nvme{}n1", n))
+                return n;
+        throw std::runtime_error{fmt::format("{}: NVMe disks are nvme0n1 to nvme3n1", disk.device)};
+    }
     if (disk.device.size() != 3 || !disk.device.starts_with("hd") || disk.device[2] < 'a' ||
         disk.device[2] > 'd')
         throw std::runtime_error{fmt::format("{}: the pc machine has hda, hdb, hdc and hdd", disk.device)};
@@ -60,10 +68,20 @@ std::string boot_path_of(const DiskConfig& disk) {
         return boot_path::ahci(ahci_device, n);
     case DiskController::Virtio:
         return boot_path::virtio_disk(first_virtio_device + n);
+    case DiskController::Nvme:
+        return boot_path::nvme(first_nvme_device + n);
     case DiskController::Ide:
         break;
     }
     return boot_path::ide(n / 2, n % 2);
+}
+
+/// A disk of another machine, or another disk of this one, has another UUID.
+nvme::Identity nvme_identity(const MachineConfig& config, const DiskConfig& disk) {
+    const auto uuid = boost::uuids::name_generator_sha1{boost::uuids::ns::oid()}(config.uuid + disk.device);
+    nvme::Identity identity{.serial = disk.device};
+    std::ranges::copy(uuid, identity.uuid.begin());
+    return identity;
 }
 
 std::uint32_t host_cpu_signature() {
@@ -153,7 +171,7 @@ PcBoard::PcBoard(boost::asio::io_context& loop, std::mutex& device_lock, Clock& 
         debug_console.emplace(ports,
                               [](std::string_view line) { fmt::print(stderr, "firmware: {}\n", line); });
     plug_pci();
-    open_disks(loop, device_lock, config);
+    open_disks(loop, device_lock, config, runtime_directory);
     open_networks(loop, device_lock, config);
     open_serial(loop, device_lock, clock, config, runtime_directory);
     tell_firmware(config);
@@ -192,13 +210,20 @@ void PcBoard::plug_card(unsigned slot, PciFunction& card) {
     devices_.push_back(&card);
 }
 
-void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, unsigned vcpus) {
+void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium,
+                     const MachineConfig& config) {
     const auto n = disk_number(disk);
     if (disk.controller == DiskController::Virtio) {
         auto device = std::make_unique<VirtioBlk>(clock_, std::move(medium), disk.device,
-                                                  std::min(vcpus, most_disk_queues));
+                                                  std::min(config.vcpus, most_disk_queues));
         virtio.push_back(std::make_unique<VirtioPci>(PciSpaces{ports, memory_bus}, space, std::move(device)));
         plug_card(first_virtio_device + n, *virtio.back());
+        return;
+    }
+    if (disk.controller == DiskController::Nvme) {
+        nvme.push_back(std::make_unique<Nvme>(PciSpaces{ports, memory_bus}, space, clock_, std::move(medium),
+                                              nvme_identity(config, disk)));
+        plug_card(first_nvme_device + n, *nvme.back());
         return;
     }
     std::unique_ptr<IdeDrive> drive;
@@ -215,16 +240,16 @@ void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> mediu
     }
 }
 
-void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock,
-                         const MachineConfig& config) {
+void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config,
+                         const std::string& runtime_directory) {
     for (const auto& disk : config.disks) {
         std::unique_ptr<BlockBackend> medium;
         const bool cdrom = disk.kind == DiskKind::CdRom;
         if (!disk.path.empty())
-            medium = FileBackend::open(disk.path, disk.read_only || cdrom, loop, device_lock);
+            medium = open_image(disk, loop, device_lock, runtime_directory);
         else if (!cdrom)
             throw std::runtime_error{fmt::format("{}: a hard disk needs a file", disk.device)};
-        attach(disk, std::move(medium), config.vcpus);
+        attach(disk, std::move(medium), config);
     }
 }
 

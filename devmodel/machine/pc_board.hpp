@@ -2,7 +2,8 @@
 // The pc machine's main board: every device but the processors, built from a MachineConfig and wired.
 //
 //   PCI 00.0 i440FX   01.0 PIIX3 bridge   01.1 PIIX3 IDE   01.3 PIIX4 power management   02.0 VGA
-//       03.0 to 07.0 network cards   08.0 AHCI, when a disk is plugged into it   10.0 to 1f.0 virtio disks
+//       03.0 to 07.0 network cards   08.0 AHCI, when a disk is plugged into it   0c.0 to 0f.0 NVMe disks
+//       10.0 to 1f.0 virtio disks
 #pragma once
 
 #include "devmodel/backends/char/char_backend.hpp"
@@ -29,6 +30,7 @@
 #include "devmodel/devices/input/ps2_mouse.hpp"
 #include "devmodel/devices/serial/uart16550.hpp"
 #include "devmodel/devices/storage/ahci.hpp"
+#include "devmodel/devices/storage/nvme.hpp"
 #include "devmodel/devices/storage/piix_ide.hpp"
 #include "devmodel/devices/virtio/virtio_pci.hpp"
 #include "devmodel/machine/address_space.hpp"
@@ -106,6 +108,7 @@ class PcBoard {
     std::optional<Ahci> ahci;
     std::vector<std::unique_ptr<VirtioPci>> virtio;
     std::vector<NetworkCard> networks;
+    std::vector<std::unique_ptr<Nvme>> nvme;
     std::optional<Vga> vga;
     std::optional<CfiFlash> flash; // UEFI's variables, below the ROM
     I8254 pit;
@@ -123,8 +126,9 @@ class PcBoard {
   private:
     void plug_pci();
     void plug_card(unsigned slot, PciFunction& card);
-    void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, unsigned vcpus);
-    void open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config);
+    void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, const MachineConfig& config);
+    void open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config,
+                    const std::string& runtime_directory);
     void open_networks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config);
     void open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
                      const MachineConfig& config, const std::string& runtime_directory);

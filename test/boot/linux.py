@@ -99,6 +99,12 @@ def disk_ahci(context):
     _write_disk(context, "disk-ahci", "", r"queue depth: 32", hdtype="ahci")
 
 
+@boot_test("disk-nvme", "64 MiB to an NVMe disk; the host reads back the same bytes")
+def disk_nvme(context):
+    _write_disk(context, "disk-nvme", "escalus.disk=nvme0n1",
+                r"driver: \S*nvme\S* .*cache: write back discard: [1-9]", "nvme0n1")
+
+
 def _kill(context, name, extra="", device="hda", **keys):
     disk = context.writable("data1")
     context.run(f"/sbin/mke2fs -q -F -t ext4 /media/{disk.name}", check=True)
@@ -139,12 +145,97 @@ def ahci_kill(context):
     _kill(context, "ahci-kill", hdtype="ahci")
 
 
-@boot_test("disk-firmware", "SeaBIOS starts GRUB from an AHCI disk, an AHCI CD-ROM and a virtio disk")
+@boot_test("nvme-kill", "the same with an NVMe disk")
+def nvme_kill(context):
+    _kill(context, "nvme-kill", "escalus.disk=nvme0n1", "nvme0n1")
+
+
+def _image_guest(context, name, disk, device="vda"):
+    """A guest that writes 64 MiB to a disk; what it said."""
+    guest = _linux(context, name, "linux", extra=f"escalus.run=write-disk escalus.disk={device}", disks=[disk])
+    text = guest.wait_serial(r"disk (written|failed)", 900)
+    require(guest.wait_end(120) == 0, guest.log())
+    return guest, text
+
+
+@boot_test("disk-qcow2", "64 MiB to a qcow2 image, and through a server by URI; both hold the same bytes")
+def disk_qcow2(context):
+    context.run("qemu-img create -q -f qcow2 /tmp/disk.qcow2 96M", check=True)
+    _, text = _image_guest(context, "disk-qcow2", "/tmp/disk.qcow2,qcow2,xvda,rw")
+    require("disk written" in text, text)
+    require(context.run("pidof qemu-nbd").code != 0, "qemu-nbd outlived its guest")
+    context.run("qemu-img check -q /tmp/disk.qcow2 && qemu-img convert -O raw /tmp/disk.qcow2 /tmp/disk.raw && "
+                "rm /tmp/disk.qcow2", check=True, timeout=600)
+    digest = context.run(f"head -c {PATTERN_BYTES} /tmp/disk.raw | sha256sum", timeout=300).text.split()[0]
+    require(digest == _pattern(), "what the guest wrote is not in the image")
+    context.run("rm /tmp/disk.raw; truncate -s 96M /tmp/nbd.raw; qemu-nbd --fork --persistent --format=raw "
+                "--pid-file=/tmp/nbd.pid --socket=/tmp/nbd.sock /tmp/nbd.raw", check=True)
+    try:
+        _, text = _image_guest(context, "disk-nbd", "nbd+unix:///?socket=/tmp/nbd.sock,,xvda,rw")
+        require("disk written" in text, text)
+        digest = context.run(f"head -c {PATTERN_BYTES} /tmp/nbd.raw | sha256sum", timeout=300).text.split()[0]
+        require(digest == _pattern(), "what the guest wrote is not what the server has")
+    finally:
+        context.run("kill $(cat /tmp/nbd.pid); rm -f /tmp/nbd.raw")
+
+
+@boot_test("qcow2-kill", "kill -9 of the device model: its qemu-nbd ends, the image is whole, synced files are there")
+def qcow2_kill(context):
+    context.run("/sbin/mke2fs -q -F -t ext4 /tmp/kill.raw 96M && qemu-img convert -f raw -O qcow2 /tmp/kill.raw "
+                "/tmp/kill.qcow2 && rm /tmp/kill.raw", check=True)
+    guest = _linux(context, "qcow2-kill", "linux", extra="escalus.run=write-files escalus.then=stay escalus.disk=vda",
+                   disks=["/tmp/kill.qcow2,qcow2,xvda,rw"])
+    guest.wait_serial(r"synced 5\b", 400)
+    synced = guest.serial().count("synced ")
+    context.run(f"kill -9 $(tail -n 1 /run/escalus/{guest.name}/pid)", check=True)
+    wait_for("`create` has noticed", lambda: guest.result() is not None, 60)
+    wait_for("qemu-nbd has ended", lambda: context.run("pidof qemu-nbd").code != 0, 60)
+    context.run("qemu-img check -q /tmp/kill.qcow2 && qemu-img convert -O raw /tmp/kill.qcow2 /tmp/kill.raw",
+                check=True, timeout=300)
+    check = context.run("/sbin/e2fsck -f -y /tmp/kill.raw", timeout=300)
+    require(check.code in (0, 1), f"e2fsck: {check}")
+    context.run("mount -o ro,loop /tmp/kill.raw /mnt", check=True)
+    try:
+        for number in range(1, synced + 1):
+            content = context.run(f"cat /mnt/file{number}").text
+            require(content == f"content {number}\n" * 2000, f"file{number} was synced, but is damaged")
+    finally:
+        context.run("umount /mnt; rm -f /tmp/kill.*")
+
+
+@boot_test("disk-snapshot", "64 MiB to a disk in snapshot mode: the guest is content, the image as it was")
+def disk_snapshot(context):
+    context.run("truncate -s 96M /tmp/snapshot.raw", check=True)
+    _, text = _image_guest(context, "disk-snapshot", "/tmp/snapshot.raw,raw,xvda,rw,snapshot")
+    require("disk written" in text, text)
+    used = context.run("du -k /tmp/snapshot.raw; rm /tmp/snapshot.raw").text.split()[0]
+    require(used == "0", f"{used} KiB of the image were written")
+
+
+@boot_test("disk-full", "the image's file system is full: every controller tells its guest, the user hears once")
+def disk_full(context):
+    for name, device, inside, keys in (("full-ide", "hda", "sda", {}), ("full-ahci", "hda", "sda", {"hdtype": "ahci"}),
+                                       ("full-virtio", "xvda", "vda", {}), ("full-nvme", "nvme0n1", "nvme0n1", {})):
+        context.run("mkdir -p /tmp/full && mount -t tmpfs -o size=24m tmpfs /tmp/full && "
+                    "truncate -s 96M /tmp/full/disk", check=True)
+        try:
+            guest = _linux(context, name, "linux", extra=f"escalus.run=write-disk escalus.disk={inside}",
+                           disks=[f"/tmp/full/disk,raw,{device},rw"], **keys)
+            text = guest.wait_serial(r"disk (written|failed)", 900)
+            require("disk failed" in text, f"{name}: writes beyond what there is succeeded:\n{text}")
+            require(guest.wait_end(120) == 0, guest.log())
+            said = guest.log().count("failed: No space left on device")
+            require(said == 1, f"{name}: the user was told {said} times:\n{guest.log()}")
+        finally:
+            context.run("umount /tmp/full")
+
+
+@boot_test("disk-firmware", "SeaBIOS starts GRUB from an AHCI disk, an AHCI CD-ROM, a virtio and an NVMe disk")
 def disk_firmware(context):
     medium = context.media("grub-rescue")
     for name, boot, disk, keys in (("from-ahci", "c", "hda,r", {"hdtype": "ahci"}),
                                    ("from-ahci-cd", "d", "hdc,cdrom", {"hdtype": "ahci"}),
-                                   ("from-virtio", "c", "xvda,r", {})):
+                                   ("from-virtio", "c", "xvda,r", {}), ("from-nvme", "c", "nvme0n1,r", {})):
         guest = context.create(name, display=1, boot=boot, disks=[f"{medium},raw,{disk}"], **keys)
         guest.grub_prompt()
         guest.destroy()

@@ -17,7 +17,7 @@ CONTROL_MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "isofs", "crc32c_ge
                    "tun", "bridge"]
 FIRMWARE_FOLDERS = ["/usr/share/seabios", "/usr/share/vgabios", "/usr/lib/ipxe/qemu", "/usr/share/novnc"]
 FIRMWARE_UNUSED = re.compile(r"(bios.*(qxl|virtio|ramfb|vmware|cirrus|-ati|-dbg)|kvmvapic|sgabios).*\.bin$|efi-.*\.rom$")
-TOOLS = ["/sbin/e2fsck", "/sbin/mke2fs", "/usr/bin/taskset"]
+TOOLS = ["/sbin/e2fsck", "/sbin/mke2fs", "/usr/bin/taskset", "/usr/bin/qemu-nbd", "/usr/bin/qemu-img"]
 
 
 def libraries(program):

@@ -204,13 +204,13 @@ ls -d /sys/firmware/acpi/tables/FACP /sys/firmware/dmi/tables/DMI
     "spin": "echo spinning; (while :; do :; done) &\n",
     # 64 blocks of 1 MiB, each its number (8 digits) and then lines of numbers.
     "write-disk": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
-echo "driver: $(readlink -f /sys/block/$disk) queue depth: $(cat /sys/block/$disk/device/queue_depth) \\
+echo "driver: $(readlink -f /sys/block/$disk) queue depth: $(cat /sys/block/$disk/device/queue_depth 2>/dev/null) \\
   cache: $(cat /sys/block/$disk/queue/write_cache) discard: $(cat /sys/block/$disk/queue/discard_max_bytes)"
 echo "transfer mode: $(cat /sys/class/ata_device/*/xfer_mode)"
 seq -w 1 200000 >/tmp/base
 head -c 1048568 /tmp/base >/tmp/block
 i=0; while [ $i -lt 64 ]; do printf '%08d' $i; cat /tmp/block; i=$((i+1)); done | \\
-  dd of=/dev/$disk bs=1M iflag=fullblock conv=fsync && echo disk written
+  dd of=/dev/$disk bs=1M iflag=fullblock conv=fsync && echo disk written || echo disk failed
 """,
     # DHCP, 32 MiB by HTTP, and then it answers to whoever asks.
     "network": """for i in $(seq 100); do [ -e /sys/class/net/eth0 ] && break; sleep 0.2; done

@@ -13,7 +13,7 @@ from .ui import LabError, run_logged, say
 BUILD_PACKAGES = """build-essential g++ cmake ninja-build ccache clang clang-tidy clang-format lld
     libclang-rt-14-dev libboost1.81-dev libboost-json1.81-dev libboost-program-options1.81-dev
     libvncserver-dev libzydis-dev libfmt-dev libseccomp-dev liburing-dev catch2 zlib1g-dev libpng-dev libslirp-dev
-    acpica-tools""".split()
+    libnbd-dev acpica-tools""".split()
 RUN_PACKAGES = """seabios vgabios ipxe-qemu ovmf novnc qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin
     grub-common xorriso mtools dosfstools e2fsprogs busybox-static cpio zstd kmod bochs bochsbios""".split()
 

@@ -25,7 +25,7 @@ TESTS = "usr/share/escalus-tests"  # in the control OS
 BOCHS_POOL = 704  # MiB
 BOCHS_MEDIA = ("grub-rescue",)
 NETWORK_MODULES = ("virtio_net", "8139cp", "8139too", "e1000", "ne2k_pci", "pcnet32")
-DISK_MODULES = ("ata_piix", "ahci", "virtio_pci", "virtio_blk", "ata_generic", "sd_mod", "sr_mod", "isofs",
+DISK_MODULES = ("ata_piix", "ahci", "nvme", "virtio_pci", "virtio_blk", "ata_generic", "sd_mod", "sr_mod", "isofs",
                 "crc32c_generic", "ext4")
 
 

@@ -151,7 +151,8 @@ struct FileBackend::State {
     bool in_memory = false;   // tmpfs: a plain read never waits for a device
     bool inline_reads = true; // the file system knows RWF_NOWAIT
     bool inline_writes = true;
-    unsigned pending = 0; // requests handed to the worker that have not completed
+    std::error_code flush_error; // what the first flush that failed said; the worker's
+    unsigned pending = 0;        // requests handed to the worker that have not completed
     std::shared_ptr<int> token = std::make_shared<int>(0);
     boost::asio::thread_pool worker{1}; // last: joined before anything it uses goes
 };
@@ -220,6 +221,21 @@ std::unique_ptr<FileBackend> FileBackend::open(const std::string& path, bool rea
                fmt::format("its size, {} bytes, is not a multiple of {}", state->file_bytes, sector_bytes));
     state->size = (state->file_bytes + sector_bytes - 1) / sector_bytes * sector_bytes;
     lock_image(path, state->fd.get(), read_only);
+    return std::unique_ptr<FileBackend>{new FileBackend{std::move(state)}};
+}
+
+std::unique_ptr<FileBackend> FileBackend::temporary(std::uint64_t size, boost::asio::io_context& loop,
+                                                    std::mutex& device_lock) {
+    const char* const chosen = std::getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
+    const std::string directory = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
+    Descriptor fd{::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)};
+    if (fd.get() < 0 || ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0)
+        refuse(directory,
+               fmt::format("no temporary file for a snapshot can be made: {} (TMPDIR may name another "
+                           "directory)",
+                           std::strerror(errno)));
+    auto state = std::make_unique<State>(directory, std::move(fd), loop, device_lock);
+    state->file_bytes = state->size = size;
     return std::unique_ptr<FileBackend>{new FileBackend{std::move(state)}};
 }
 
@@ -332,8 +348,13 @@ void FileBackend::flush(Completion done) {
         done({});
         return;
     }
-    s.submit([fd = s.fd.get()] { return ::fdatasync(fd) == 0 ? std::error_code{} : system_error(errno); },
-             std::move(done));
+    s.submit(
+        [&s] {
+            if (!s.flush_error && ::fdatasync(s.fd.get()) != 0)
+                s.flush_error = system_error(errno);
+            return s.flush_error;
+        },
+        std::move(done));
 }
 
 } // namespace escalus

@@ -4,8 +4,10 @@
 // Reads that the page cache can answer complete before the call returns (preadv2 with RWF_NOWAIT). All else
 // goes, in order, to one worker thread of the backend, so that a later request never overtakes a write.
 // Writes are acknowledged once the page cache has them: they survive the death of this process; flush()
-// (fdatasync) makes them survive the host's. Nothing is cached here, so a kill at any moment leaves an image
-// that holds exactly the acknowledged writes, and perhaps parts of the one under way, as a real disk would.
+// (fdatasync) makes them survive the host's. Once it has failed it always fails: the kernel then may have
+// dropped what it could not write, and tells of that only once. Nothing is cached here, so a kill at any
+// moment leaves an image that holds exactly the acknowledged writes, and perhaps parts of the one under way,
+// as a real disk would.
 //
 // The image is locked (open file description lock on the whole file): shared for read-only, exclusive for
 // read-write, so that two machines never write one image.
@@ -29,6 +31,10 @@ class FileBackend final : public BlockBackend {
     /// zeros instead). Completions come from `loop` with `device_lock` held.
     static std::unique_ptr<FileBackend> open(const std::string& path, bool read_only,
                                              boost::asio::io_context& loop, std::mutex& device_lock);
+    /// A sparse file of no name in $TMPDIR or /var/tmp, of zeros, which is gone when this is. Throws the
+    /// same.
+    static std::unique_ptr<FileBackend> temporary(std::uint64_t size, boost::asio::io_context& loop,
+                                                  std::mutex& device_lock);
     /// Waits for the request under way, if any; completions that have not been delivered never will be.
     ~FileBackend() override;
     FileBackend(const FileBackend&) = delete;

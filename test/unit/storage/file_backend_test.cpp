@@ -1,77 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Image files: opening, refusing, reading, writing, locking, and going away.
-#include "devmodel/backends/block/file_backend.hpp"
-#include "test/unit/storage/ide_rig.hpp"
+#include "test/unit/storage/file_rig.hpp"
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <catch2/catch.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
 
 using namespace escalus;
 using test::Bytes;
+using test::Files;
 using test::pattern;
 
 namespace {
 namespace fs = std::filesystem;
-
-struct Files {
-    Files() {
-        std::string name = (fs::temp_directory_path() / "escalus-block-XXXXXX").string();
-        directory = ::mkdtemp(name.data());
-    }
-    ~Files() { fs::remove_all(directory); }
-    Files(const Files&) = delete;
-    Files& operator=(const Files&) = delete;
-
-    [[nodiscard]] std::string file(const std::string& name, const Bytes& bytes) const {
-        const auto path = directory / name;
-        std::ofstream{path, std::ios::binary}.write(reinterpret_cast<const char*>(bytes.data()), // NOLINT
-                                                    static_cast<std::streamsize>(bytes.size()));
-        return path;
-    }
-    std::unique_ptr<FileBackend> open(const std::string& path, bool read_only) {
-        return FileBackend::open(path, read_only, loop, lock);
-    }
-    // Runs the loop until `done`.
-    void wait(const bool& done) {
-        while (!done)
-            loop.run_one();
-    }
-    std::error_code read(BlockBackend& backend, std::uint64_t offset, std::span<std::uint8_t> data) {
-        return await([&](auto done) { backend.read(offset, data, done); });
-    }
-    std::error_code write(BlockBackend& backend, std::uint64_t offset, std::span<const std::uint8_t> data) {
-        return await([&](auto done) { backend.write(offset, data, done); });
-    }
-    std::error_code flush(BlockBackend& backend) {
-        return await([&](auto done) { backend.flush(done); });
-    }
-    template <typename Start>
-    std::error_code await(Start start) {
-        bool done = false;
-        std::error_code result;
-        {
-            const std::scoped_lock held{lock};
-            start(BlockBackend::Completion{[&](std::error_code error) {
-                CHECK_FALSE(lock.try_lock()); // the device lock is held, by whichever thread
-                result = error;
-                done = true;
-            }});
-        }
-        wait(done);
-        return result;
-    }
-    fs::path directory;
-    boost::asio::io_context loop;
-    boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard{loop.get_executor()};
-    std::mutex lock;
-};
 
 std::string refusal(Files& files, const std::string& path, bool read_only) {
     try {
@@ -233,4 +173,17 @@ TEST_CASE("an image that shrinks gives errors, not garbage") {
     fs::resize_file(path, 4096);
     Bytes back(512);
     CHECK(files.read(*backend, 6144, back) == std::errc::io_error);
+}
+
+TEST_CASE("a temporary file has no name, and holds what is written") {
+    Files files;
+    const auto backend = FileBackend::temporary(1 << 20, files.loop, files.lock);
+    CHECK(backend->size() == 1 << 20);
+    CHECK_FALSE(backend->read_only());
+    Bytes data(512, 0xff);
+    CHECK(!files.read(*backend, 512, data));
+    CHECK(data == Bytes(512, 0));
+    CHECK(!files.write(*backend, 1024, pattern(512)));
+    CHECK(!files.read(*backend, 1024, data));
+    CHECK(data == pattern(512));
 }

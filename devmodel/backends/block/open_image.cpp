@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/backends/block/open_image.hpp"
+
+#include "devmodel/backends/block/file_backend.hpp"
+#include "devmodel/backends/block/nbd_backend.hpp"
+#include "devmodel/backends/block/overlay_backend.hpp"
+#include "devmodel/backends/block/reporting_backend.hpp"
+#include "devmodel/config/machine_json.hpp"
+
+#include <cstdio>
+
+#include <fmt/format.h>
+
+namespace escalus {
+
+namespace {
+std::unique_ptr<BlockBackend> open_base(const DiskConfig& disk, boost::asio::io_context& loop,
+                                        std::mutex& device_lock, const std::string& runtime_directory) {
+    const bool read_only = disk.read_only || disk.snapshot || disk.kind == DiskKind::CdRom;
+    if (disk.is_nbd())
+        return NbdBackend::connect(disk.path, read_only, loop, device_lock);
+    if (disk.format == ImageFormat::Raw)
+        return FileBackend::open(disk.path, read_only, loop, device_lock);
+    auto server = std::make_unique<NbdServer>(disk.path, std::string{to_string(disk.format)}, read_only,
+                                              fmt::format("{}/{}.nbd", runtime_directory, disk.device));
+    return NbdBackend::connect(std::move(server), read_only, loop, device_lock);
+}
+} // namespace
+
+std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io_context& loop,
+                                         std::mutex& device_lock, const std::string& runtime_directory) {
+    auto image = open_base(disk, loop, device_lock, runtime_directory);
+    if (disk.snapshot && !disk.read_only) {
+        const auto size = image->size();
+        image = std::make_unique<OverlayBackend>(std::move(image),
+                                                 FileBackend::temporary(size, loop, device_lock));
+    }
+    return std::make_unique<ReportingBackend>(
+        std::move(image), disk.device, disk.discard,
+        [](const std::string& line) { fmt::print(stderr, "escalus: {}\n", line); });
+}
+
+} // namespace escalus

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// From a disk of the configuration to its bytes: file or device, image format, NBD server, snapshot.
+#pragma once
+
+#include "devmodel/backends/block/block_backend.hpp"
+#include "devmodel/config/machine_config.hpp"
+
+#include <memory>
+#include <mutex>
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace escalus {
+
+/// `runtime_directory`: for sockets. Throws std::runtime_error with a message for the user. The disk must
+/// have a path.
+[[nodiscard]] std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io_context& loop,
+                                                       std::mutex& device_lock,
+                                                       const std::string& runtime_directory);
+
+} // namespace escalus
