@@ -14,7 +14,7 @@ import time
 import traceback
 from pathlib import Path
 
-from . import bochs, build, checks, emulator, machine, media, packages, paths, testing
+from . import bochs, build, checks, emulator, machine, media, packages, paths, quick_install, testing
 from .channel import ChannelError
 from .ui import LabError, say, seconds, stage
 
@@ -135,6 +135,7 @@ MEDIA = {
     "uefi-linux": media.uefi_linux_iso,
     "installer-text": lambda: media.installer(graphical=False),
     "installer-gtk": lambda: media.installer(graphical=True),
+    "quick-install": quick_install.iso,
 }
 
 

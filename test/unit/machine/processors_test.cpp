@@ -164,6 +164,9 @@ bool ends(const TokenGame& game) {
 struct FourProcessors : MachineFixture {
     FourProcessors() : MachineFixture{4} {}
 };
+struct MostProcessors : MachineFixture {
+    MostProcessors() : MachineFixture{abi::vcpus_max} {}
+};
 
 ScriptedVcpu::Step enable_x2apic() {
     return write_msr(msr_base, 0xfee00000 | 0xd00);
@@ -186,6 +189,52 @@ TEST_CASE_METHOD(FourProcessors, "no wake-up is lost among interrupts, HLT and t
     CHECK_FALSE(game.wrong());
     CHECK(game.timers() > 100);
     machine->stop();
+}
+
+TEST_CASE_METHOD(MostProcessors, "nor among as many processors as there can be") {
+    TokenGame game{engine, abi::vcpus_max, 8, 20'000};
+    start();
+    CHECK(ends(game));
+    CHECK_FALSE(game.wrong());
+    machine->stop();
+}
+
+TEST_CASE_METHOD(FourProcessors,
+                 "processors can be started after a pause, and before, between and after INIT and SIPI") {
+    auto& first = engine.vcpu(0);
+    const auto pause_and_resume = [&] {
+        machine->pause();
+        REQUIRE(machine->state() == MachineState::Paused);
+        machine->resume();
+    };
+    start();
+    pause_and_resume(); // the others wait for SIPI
+    first.execute(enable_x2apic());
+    first.execute(write_msr(msr_svr, 0x1ff));
+    pause_and_resume();
+    first.execute(write_msr(msr_icr, 0xc4500));
+    pause_and_resume();
+    for (unsigned i = 1; i < 4; ++i)
+        CHECK(engine.vcpu(i).runs() == 0);
+    first.execute(write_msr(msr_icr, 0xc4600 | 0x10));
+    const auto check_running = [&] {
+        for (unsigned i = 1; i < 4; ++i) {
+            std::uint64_t base = 0;
+            engine.vcpu(i).execute(look([&](abi::VcpuPage& page) { base = page.segment[abi::seg_cs].base; }));
+            CHECK(base == 0x10000);
+        }
+    };
+    pause_and_resume(); // SIPI may be on its way still
+    check_running();
+    machine->pause();
+    std::array<unsigned, 4> runs{};
+    for (unsigned i = 0; i < 4; ++i)
+        runs.at(i) = engine.vcpu(i).runs();
+    std::this_thread::sleep_for(5ms);
+    for (unsigned i = 0; i < 4; ++i)
+        CHECK(engine.vcpu(i).runs() == runs.at(i));
+    machine->resume();
+    check_running();
 }
 
 TEST_CASE_METHOD(FourProcessors, "pause and resume lose no interrupt on its way") {
