@@ -54,6 +54,8 @@ class Viewer : public std::enable_shared_from_this<Viewer> {
     [[nodiscard]] bool connected() const;
     /// Asked for an update, and can take one.
     [[nodiscard]] bool waiting() const;
+    /// What is on its way to it, and what of its own is not handled yet.
+    [[nodiscard]] std::size_t buffered() const { return queue_.size() + in_flight_ + received_.size(); }
     /// Sends what is due of the update asked for.
     void pump();
 

@@ -136,6 +136,13 @@ class VncServer::Impl final : public ViewerHost, public std::enable_shared_from_
             connections_, [](const auto& c) { return c->viewer && c->viewer->connected(); }));
     }
 
+    [[nodiscard]] std::size_t buffered_bytes() const {
+        std::size_t sum = 0;
+        for (const auto& connection : connections_)
+            sum += connection->viewer ? connection->viewer->buffered() : 0;
+        return sum;
+    }
+
     // ViewerHost
     _rfbScreenInfo& screen() override { return *screen_.get(); }
     void refresh_now() override {
@@ -324,6 +331,10 @@ std::string VncServer::web_address() const {
 
 unsigned VncServer::viewers() const {
     return impl_->viewers();
+}
+
+std::size_t VncServer::buffered_bytes() const {
+    return impl_->buffered_bytes();
 }
 
 } // namespace escalus

@@ -20,6 +20,7 @@
 #include "devmodel/devices/display/display.hpp"
 #include "devmodel/devices/input/input.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -68,6 +69,8 @@ class VncServer {
     [[nodiscard]] std::string web_address() const;
     /// Connected and past the handshake.
     [[nodiscard]] unsigned viewers() const;
+    /// What is buffered for all of them together.
+    [[nodiscard]] std::size_t buffered_bytes() const;
 
   private:
     class Impl;

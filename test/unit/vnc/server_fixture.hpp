@@ -97,6 +97,11 @@ struct ServerFixture {
         boost::asio::post(loop, [&] { count.set_value(server->viewers()); });
         return count.get_future().get();
     }
+    std::size_t buffered() {
+        std::promise<std::size_t> count;
+        boost::asio::post(loop, [&] { count.set_value(server->buffered_bytes()); });
+        return count.get_future().get();
+    }
 
     boost::asio::io_context loop;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{loop.get_executor()};

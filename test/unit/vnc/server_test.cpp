@@ -3,8 +3,11 @@
 #include "test/unit/vnc/server_fixture.hpp"
 #include "vnc/vnc_server.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <thread>
 
 #include <catch2/catch.hpp>
 
@@ -227,6 +230,108 @@ TEST_CASE("viewers at once; a slow one and a halting one hold nobody up") {
     CHECK(slow.updates_until(f.display.canvas.pixels));
     halting.send(Message{}.u16(0).u32('a'));
     CHECK(f.eventually([&] { return f.recorder.keys.size() == 2; }));
+}
+
+TEST_CASE("what is buffered for viewers that do not read is bounded, whatever they ask for") {
+    ServerFixture f{{}, 1280, 1024};
+    std::vector<std::unique_ptr<RfbClient>> deaf;
+    for (unsigned i = 0; i < 3; ++i) {
+        deaf.push_back(std::make_unique<RfbClient>(f.server->port(), 4096));
+        REQUIRE(deaf.back()->handshake() == 0);
+        deaf.back()->set_encodings({RfbClient::raw});
+    }
+    RfbClient quick{f.server->port()};
+    REQUIRE(quick.handshake() == 0);
+    quick.set_encodings({RfbClient::raw});
+    quick.request(false);
+    REQUIRE(quick.updates_until(f.display.canvas.pixels));
+    std::size_t most = 0;
+    for (unsigned i = 0; i < 60; ++i) { // of five megabytes each, if they were all made
+        for (auto& viewer : deaf)
+            viewer->request(false);
+        quick.request(true);
+        CHECK(quick.updates_until(f.draw(i, i, 0x654321)));
+        most = std::max(most, f.buffered());
+    }
+    // One slice beyond what is allowed to queue, for each.
+    CHECK(most > 3 * 256 * 1024 / 2);
+    CHECK(most < 3 * 1024 * 1024);
+}
+
+TEST_CASE("viewers come and go at any time, in any state") {
+    ServerFixture f{{}, 640, 480};
+    RfbClient stays{f.server->port()};
+    REQUIRE(stays.handshake() == 0);
+    stays.set_encodings({RfbClient::raw});
+    stays.request(false);
+    REQUIRE(stays.updates_until(f.display.canvas.pixels));
+    for (unsigned i = 0; i < 60; ++i) {
+        RfbClient passing{f.server->port(), i % 2 == 0 ? 4096 : 0};
+        switch (i % 6) {
+        case 0: // gone before a word
+            break;
+        case 1:
+            passing.greet();
+            break;
+        case 2:
+            REQUIRE(passing.handshake() == 0);
+            break;
+        case 3: // in the middle of an update
+            REQUIRE(passing.handshake() == 0);
+            passing.request(false);
+            passing.receive(100);
+            break;
+        case 4: // with a key and a button held
+            REQUIRE(passing.handshake() == 0);
+            passing.key('a', true);
+            passing.pointer(1, 5, 5);
+            break;
+        default: // while the size changes
+            REQUIRE(passing.handshake() == 0);
+            passing.set_encodings({RfbClient::raw, RfbClient::new_size});
+            passing.request(true);
+            passing.send(Message{}.u8(3));
+        }
+        stays.request(true);
+        CHECK(stays.updates_until(f.draw(i, 0, 0x00ff00 + i)));
+    }
+    CHECK(f.eventually([&] { // nothing is held that nobody holds
+        return f.recorder.keys.size() >= 20 && !f.recorder.keys.back().second && !f.recorder.moves.empty() &&
+               f.recorder.moves.back().buttons == 0;
+    }));
+    while (f.viewers() != 1)
+        std::this_thread::yield();
+    CHECK(f.buffered() < 1024 * 1024);
+}
+
+TEST_CASE("the pointer does not drift: what it moves adds up, and edges line it up again") {
+    ServerFixture f{{}, 640, 480};
+    RfbClient viewer{f.server->port()};
+    REQUIRE(viewer.handshake() == 0);
+    viewer.pointer(0, 320, 240);
+    // Ways through the middle of the picture, however many steps they take.
+    unsigned sent = 1, x = 320, y = 240, seed = 1;
+    for (; sent < 500; ++sent) {
+        seed = seed * 1103515245 + 12345;
+        x = 20 + (seed >> 8) % 600;
+        y = 20 + (seed >> 20) % 440;
+        viewer.pointer(0, x, y);
+    }
+    const auto sum = [&](auto member) {
+        int total = 0;
+        for (const auto& move : f.recorder.moves)
+            total += move.*member;
+        return total;
+    };
+    REQUIRE(f.eventually([&] { return f.recorder.moves.size() == sent; }));
+    CHECK(sum(&Recorder::Move::dx) == static_cast<int>(x) - 320);
+    CHECK(sum(&Recorder::Move::dy) == static_cast<int>(y) - 240);
+    // Into a corner: at least the whole screen, so that the guest's pointer is there too, wherever it was.
+    f.eventually([&] { return f.recorder.moves.clear(), true; });
+    viewer.pointer(0, 0, 0);
+    REQUIRE(f.eventually([&] { return f.recorder.moves.size() == 1; }));
+    CHECK(f.recorder.moves[0].dx <= -640);
+    CHECK(f.recorder.moves[0].dy <= -480);
 }
 
 TEST_CASE("what is no message ends that connection only") {
