@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/emulator/emulator.hpp"
 
+#include "devmodel/emulator/emulator_impl.hpp"
 #include "devmodel/emulator/executor.hpp"
-#include "devmodel/emulator/instruction_fetch.hpp"
 #include "devmodel/emulator/task_switch.hpp"
 
 #include <algorithm>
@@ -37,26 +37,6 @@ std::string hexadecimal(std::span<const std::uint8_t> bytes) {
     return fmt::format("{:02x}", fmt::join(bytes, " "));
 }
 } // namespace
-
-struct Emulator::Impl {
-    Impl(GuestMemory& memory, Bus& memory_bus, Bus& port_bus, const EmulatorOptions& wanted)
-        : options{wanted}, around{memory, memory_bus, port_bus, options} {
-        options.physical_address_bits = std::clamp(options.physical_address_bits, 36u, 52u);
-    }
-
-    const Instruction* decode(const abi::VcpuPage& page, const CpuMode& mode, InstructionFetch& code);
-    EmulationResult execute(abi::VcpuPage& page, VectorRegisters* vectors);
-    EmulationResult refuse(const abi::VcpuPage& page, const CpuMode& mode,
-                           std::span<const std::uint8_t> bytes, const Instruction* instruction);
-    [[nodiscard]] std::string describe(const abi::VcpuPage& page, const CpuMode& mode,
-                                       std::span<const std::uint8_t> bytes) const;
-
-    EmulatorOptions options;
-    Surroundings around;
-    Decoder decoder;
-    std::uint64_t retried_rip = 0;
-    unsigned retries = 0;
-};
 
 const Instruction* Emulator::Impl::decode(const abi::VcpuPage& page, const CpuMode& mode,
                                           InstructionFetch& code) {
@@ -208,6 +188,10 @@ EmulationResult Emulator::task_switch(abi::VcpuPage& page) {
         inject(page, *delivered);
         return {Outcome::Fault, {}};
     }
+}
+
+unsigned Emulator::run_ahead(abi::VcpuPage& page, unsigned most) {
+    return impl_->run_ahead(page, most);
 }
 
 std::optional<GuestPhys> Emulator::linear_to_physical(const abi::VcpuPage& page, GuestLinear linear) const {

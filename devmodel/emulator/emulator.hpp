@@ -54,6 +54,13 @@ class Emulator {
     /// of the page must be valid. Changed groups are marked in page.dirty.
     EmulationResult emulate(abi::VcpuPage& page, VectorRegisters* vectors = nullptr);
 
+    /// After emulate(): goes on with what follows, as long as it is plain code that keeps touching devices,
+    /// for at most `most` instructions. Each would be an exit of its own otherwise: a program that draws on
+    /// the planes of a VGA writes byte after byte. Only moves, arithmetic, jumps, string instructions, and
+    /// access to the VGA's ports where the mode permits it; whatever faults, or is anything else, is left for
+    /// the CPU. Returns how many were executed.
+    unsigned run_ahead(abi::VcpuPage& page, unsigned most = 256);
+
     /// Executes INS or OUTS. For ExitReason::Io with exit.io.string set; the same groups must be valid.
     EmulationResult string_io(abi::VcpuPage& page);
 

@@ -130,6 +130,7 @@ void GuestAccess::read_physical(GuestPhys gpa, std::span<std::uint8_t> data) {
     while (!data.empty()) { // devices know widths of 1, 2, 4 and 8
         const auto n = std::bit_floor(std::min<std::size_t>(data.size(), 8));
         around_.memory_bus.read(raw(gpa), data.first(n));
+        ++around_.device_accesses;
         data = data.subspan(n);
         gpa += n;
     }
@@ -143,6 +144,7 @@ void GuestAccess::write_physical(GuestPhys gpa, std::span<const std::uint8_t> da
     while (!data.empty()) { // ROM without a device: the bus drops the write
         const auto n = std::bit_floor(std::min<std::size_t>(data.size(), 8));
         around_.memory_bus.write(raw(gpa), data.first(n));
+        ++around_.device_accesses;
         data = data.subspan(n);
         gpa += n;
     }

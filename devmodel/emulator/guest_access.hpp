@@ -27,6 +27,7 @@ struct Surroundings {
     Bus& memory_bus;
     Bus& port_bus;
     const EmulatorOptions& options;
+    mutable std::uint64_t device_accesses = 0; ///< counted by GuestAccess
 };
 
 /// A resolved operand: one physical range, or two when it crosses a page.

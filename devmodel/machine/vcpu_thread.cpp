@@ -17,6 +17,8 @@ namespace {
 constexpr std::uint64_t flag_tf = 1u << 8, flag_if = 1u << 9, flag_rf = 1u << 16;
 constexpr std::uint64_t dr6_single_step = 1u << 14;
 constexpr std::uint8_t vector_nmi = 2, vector_db = 1, vector_gp = 13;
+// Where programs draw byte by byte, on planes that cannot be mapped.
+constexpr std::uint64_t vga_window = 0xa0000, vga_window_end = 0xb0000;
 } // namespace
 
 VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurroundings& around,
@@ -353,7 +355,11 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
 void VcpuThread::handle_memory() {
     need_state(abi::group_general | abi::group_segments | abi::group_control);
     around_.apic_window.set_current(apic_);
-    look_at(around_.emulator.emulate(page_));
+    const auto gpa = page_.exit.memory.gpa; // the page is written to
+    const auto result = around_.emulator.emulate(page_);
+    if (result.outcome == EmulationResult::Outcome::Done && gpa >= vga_window && gpa < vga_window_end)
+        around_.emulator.run_ahead(page_);
+    look_at(result);
 }
 
 void VcpuThread::handle_task_switch() {
