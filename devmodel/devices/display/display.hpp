@@ -20,12 +20,14 @@ struct Picture {
     std::vector<std::uint32_t> pixels;
 };
 
-/// A text screen: rows of UTF-8 (code page 437 translated), trailing blanks kept.
+/// A text screen: rows of UTF-8 (code page 437 translated), trailing blanks kept; and for each row the PC's
+/// attributes (background in the high digit, character in the low one; blinking taken out).
 struct TextScreen {
     unsigned columns = 0, rows = 0;
     std::vector<std::string> lines;
     unsigned cursor_column = 0, cursor_row = 0;
     bool cursor_visible = false;
+    std::vector<std::vector<std::uint8_t>> attributes{};
 };
 
 class Display {

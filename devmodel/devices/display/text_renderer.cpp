@@ -142,11 +142,14 @@ void TextRenderer::draw(const VgaRegisters& regs, const Band& band, unsigned col
 TextScreen TextRenderer::text(const VgaRegisters& regs, const PlanarMemory& memory) {
     TextScreen screen;
     screen.columns = regs.columns();
+    const std::uint8_t colours = blinking(regs) ? 0x7f : 0xff;
     for (const Band& band : bands(scan_lines(regs, regs.lines()))) {
         std::string line;
+        std::vector<std::uint8_t> attributes(screen.columns);
         for (unsigned column = 0; column < screen.columns; ++column) {
             const auto address = (band.address + column) & 0xffff;
             line += utf8_of_cp437(memory.at(0, address));
+            attributes[column] = memory.at(1, address) & colours;
             if (address == regs.cursor_address() && !screen.cursor_visible && cursor_enabled(regs)) {
                 screen.cursor_column = column;
                 screen.cursor_row = screen.rows;
@@ -154,6 +157,7 @@ TextScreen TextRenderer::text(const VgaRegisters& regs, const PlanarMemory& memo
             }
         }
         screen.lines.push_back(std::move(line));
+        screen.attributes.push_back(std::move(attributes));
         ++screen.rows;
     }
     return screen;

@@ -75,6 +75,7 @@ Vga::Vga(const VgaConfig& config, PciSpaces spaces, MemoryMap& memory, Clock& cl
       region_{memory.allocate("vga", region_bytes(config))},
       dirty_{memory_bytes_},
       vbe_{memory_bytes_},
+      edid_{make_edid(memory_bytes_)},
       planes_{region_.bytes().first(memory_bytes_), dirty_},
       window_{memory, region_, planes_, dirty_} {
     declare_bar(bar_frame_buffer, BarKind::PrefetchableMemory, memory_bytes_, false);
@@ -204,12 +205,14 @@ void Vga::write(unsigned region, std::uint64_t offset, std::span<const std::uint
     }
 }
 
-// BAR2: the VGA ports 0x3c0-0x3df byte by byte, the DISPI registers as words in the order of their numbers.
-// There is no EDID at its start and no endianness register, which reads as zero says.
+// BAR2: the EDID, the VGA ports 0x3c0-0x3df byte by byte, the DISPI registers as words in the order of their
+// numbers. There is no endianness register, which reads as zero says.
 void Vga::read_registers_bar(std::uint64_t offset, std::span<std::uint8_t> data) {
     for (auto& byte : data) {
         byte = 0;
-        if (offset >= registers_vga && offset < registers_vga + vga_size) {
+        if (offset < edid_.size()) {
+            byte = edid_[offset];
+        } else if (offset >= registers_vga && offset < registers_vga + vga_size) {
             byte = read_port(static_cast<unsigned>(vga_ports + offset - registers_vga));
         } else if (offset >= registers_vbe && offset < registers_vbe + 2 * BochsVbe::register_count) {
             const auto at = offset - registers_vbe;

@@ -6,15 +6,16 @@
 // descriptions), the Bochs VBE DISPI interface 0xb0c5, QEMU's docs/specs/standard-vga.txt for the PCI side.
 // State: the VGA registers, the DISPI registers, 256 colours of DAC, the latches, and one region of video
 // memory that holds the planes, the linear frame buffer and, behind them, the expansion ROM.
-// Missing: EDID, light pen, interlacing, the CRTC's count-by-2/4, hardware text-mode skews.
+// Missing: light pen, interlacing, the CRTC's count-by-2/4, hardware text-mode skews.
 //
-// PCI: BAR0 the frame buffer (memory of its own), BAR2 4 KiB of registers (VGA ports at 0x400, DISPI at
-// 0x500), BAR6 the ROM. Legacy: ports 0x3b0-0x3bb, 0x3c0-0x3df, 0x1ce-0x1d1; memory 0xa0000-0xbffff.
+// PCI: BAR0 the frame buffer (memory of its own), BAR2 4 KiB of registers (EDID at 0, VGA ports at 0x400,
+// DISPI at 0x500), BAR6 the ROM. Legacy: ports 0x3b0-0x3bb, 0x3c0-0x3df, 0x1ce-0x1d1; memory 0xa0000-0xbffff.
 #pragma once
 
 #include "devmodel/devices/display/bochs_vbe.hpp"
 #include "devmodel/devices/display/dirty_pages.hpp"
 #include "devmodel/devices/display/display.hpp"
+#include "devmodel/devices/display/edid.hpp"
 #include "devmodel/devices/display/graphics_renderer.hpp"
 #include "devmodel/devices/display/legacy_window.hpp"
 #include "devmodel/devices/display/planar_memory.hpp"
@@ -88,6 +89,7 @@ class Vga final : public PciFunction, public Display {
     DirtyPages dirty_;
     VgaRegisters registers_;
     BochsVbe vbe_;
+    Edid edid_;
     PlanarMemory planes_;
     LegacyWindow window_;
     TextRenderer text_renderer_;

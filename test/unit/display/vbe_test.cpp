@@ -45,6 +45,13 @@ TEST_CASE("every depth shows its pixels from the linear frame buffer") {
         CHECK(g.traps == 0);
         CHECK(g.vga.snapshot().pixels == p.pixels);
     }
+    SECTION("32, at 2560x1600, the largest") {
+        g.set_vbe(2560, 1600, 32);
+        put((1599ull * 2560 + 2559) * 4, {0x33, 0x22, 0x11, 0});
+        CHECK(g.vga.refresh(p) == std::vector{Rect{0, 0, 2560, 1600}});
+        CHECK(pixel(p, 2559, 1599) == 0x112233);
+        CHECK(g.traps == 0);
+    }
     SECTION("24") {
         g.set_vbe(800, 600, 24);
         put(800 * 3 + 3, {0x33, 0x22, 0x11});
@@ -202,6 +209,12 @@ TEST_CASE("the PCI function: identity, BARs, registers, ROM") {
     std::array<std::uint8_t, 2> id{};
     g.memory.read(mmio + 0x500, id);
     CHECK((id[0] | id[1] << 8) == 0xb0c5);
+    Edid edid{};
+    g.memory.read(mmio, edid);
+    CHECK(edid == make_edid(16 << 20));
+    mmio16(0, 0x1234); // which nobody can write to
+    g.memory.read(mmio, edid);
+    CHECK(edid == make_edid(16 << 20));
     mmio16(0x500 + 2, 800);
     mmio16(0x500 + 4, 600);
     mmio16(0x500 + 6, 32);
