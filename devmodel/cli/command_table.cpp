@@ -24,7 +24,10 @@ constexpr std::array table{
         "all\n"
         "it runs, device models and their virtual CPUs included.",
         json_option, 0, 0, run_list},
-    Command{"console", "[-s PORT] NAME", "attach the terminal to a guest's serial port", "Ctrl-] leaves.",
+    Command{"console", "[-s PORT | --vga] NAME", "attach the terminal to a guest's serial port or screen",
+            "Ctrl-] leaves. With --vga the terminal shows the guest's screen in text mode, and its keys go "
+            "to the\n"
+            "guest's keyboard.",
             console_options, 1, 1, run_console},
     Command{"vnc", "[--json] NAME", "say where a guest's display is",
             "Prints the address for VNC viewers and, below it, the address for web browsers.", json_option, 1,

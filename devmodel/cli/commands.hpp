@@ -34,6 +34,8 @@ void console_options(boost::program_options::options_description_easy_init add);
 /// Connects the terminal to a serial port (a Unix socket or a pty) until Ctrl-] or the port's end; true when
 /// the user left.
 bool attach_console(const std::string& path);
+// vga_console.cpp: until the user leaves or the guest ends.
+void attach_vga_console(const std::string& name);
 
 // monitor_commands.cpp
 int run_dmesg(const Invocation& invocation);

@@ -2,6 +2,7 @@
 #include "devmodel/cli/commands.hpp"
 #include "devmodel/cli/control_client.hpp"
 #include "devmodel/cli/guest_access.hpp"
+#include "devmodel/cli/raw_terminal.hpp"
 
 #include <array>
 #include <cerrno>
@@ -20,29 +21,6 @@ namespace escalus {
 namespace {
 
 constexpr char leave_key = 0x1d; // Ctrl-]
-
-/// The terminal passes every key on for as long as this lives.
-class RawTerminal {
-  public:
-    RawTerminal() : active_{::isatty(STDIN_FILENO) == 1 && ::tcgetattr(STDIN_FILENO, &before_) == 0} {
-        if (!active_)
-            return;
-        termios raw = before_;
-        ::cfmakeraw(&raw);
-        ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
-    }
-    ~RawTerminal() {
-        if (active_)
-            ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
-    }
-    RawTerminal(const RawTerminal&) = delete;
-    RawTerminal& operator=(const RawTerminal&) = delete;
-    [[nodiscard]] bool active() const { return active_; }
-
-  private:
-    termios before_{};
-    bool active_;
-};
 
 int open_port(const std::string& path) {
     struct stat status {};
@@ -64,18 +42,6 @@ int open_port(const std::string& path) {
         throw std::runtime_error(fmt::format("the serial port {} cannot be opened: {}", path,
                                              std::generic_category().message(errno)));
     return fd;
-}
-
-bool write_all(int fd, std::string_view bytes) {
-    while (!bytes.empty()) {
-        const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0)
-            return false;
-        bytes.remove_prefix(static_cast<std::size_t>(count));
-    }
-    return true;
 }
 
 /// What the user types goes to the port, up to the key that leaves; false then, or when the port is gone.
@@ -124,6 +90,7 @@ bool attach_console(const std::string& path) {
 void console_options(boost::program_options::options_description_easy_init add) {
     add("serial,s", boost::program_options::value<unsigned>()->value_name("PORT"),
         "which port: 1 is COM1 (the default)");
+    add("vga,v", "the screen in text mode and the keyboard instead");
 }
 
 std::string serial_path_of(const std::string& guest, unsigned port) {
@@ -138,6 +105,12 @@ std::string serial_path_of(const std::string& guest, unsigned port) {
 }
 
 int run_console(const Invocation& invocation) {
+    if (invocation.flag("vga")) {
+        if (invocation.flag("serial"))
+            throw UsageError("--vga and --serial exclude each other");
+        attach_vga_console(invocation.arguments[0]);
+        return exit_ok;
+    }
     const unsigned port = invocation.flag("serial") ? invocation.options["serial"].as<unsigned>() : 1;
     attach_console(serial_path_of(invocation.arguments[0], port));
     return exit_ok;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <boost/json/fwd.hpp>
 
@@ -28,6 +29,10 @@ class ControlClient {
     boost::json::object request(std::string_view name, boost::json::object arguments,
                                 std::chrono::milliseconds limit = std::chrono::seconds{10});
     boost::json::object request(std::string_view name);
+
+    /// The connection itself, for what follows a reply; and what of that was read with the reply already.
+    [[nodiscard]] int socket() const { return socket_; }
+    [[nodiscard]] std::string take_rest() { return std::exchange(buffer_, {}); }
 
   private:
     [[nodiscard]] std::string read_line(std::chrono::milliseconds limit);

@@ -2,6 +2,7 @@
 #include "devmodel/cli/control_server.hpp"
 
 #include "devmodel/cli/key_typer.hpp"
+#include "devmodel/cli/screen_feed.hpp"
 #include "devmodel/config/machine_json.hpp"
 #include "devmodel/devices/display/png_writer.hpp"
 #include "devmodel/machine/machine.hpp"
@@ -10,6 +11,7 @@
 #include <array>
 #include <list>
 #include <optional>
+#include <utility>
 
 #include <boost/asio.hpp>
 #include <boost/beast/core/detail/base64.hpp>
@@ -104,8 +106,10 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         typer_.stop();
         boost::system::error_code ignored;
         acceptor_.close(ignored);
-        for (const auto& session : sessions_)
+        for (const auto& session : sessions_) {
+            session->stop_feed();
             session->socket.close(ignored);
+        }
         sessions_.clear();
     }
 
@@ -132,8 +136,10 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         void handle(std::size_t length) {
             const std::string line = input.substr(0, length - 1);
             input.erase(0, length);
-            server->handle(
-                line, [self = shared_from_this()](const json::object& reply) { self->write(reply, false); });
+            server->handle(line, *this);
+        }
+        Reply reply() {
+            return [self = shared_from_this()](const json::object& answer) { self->write(answer, false); };
         }
 
         void write(const json::object& reply, bool last) {
@@ -148,14 +154,52 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
                 });
         }
 
-        void end() { server->sessions_.remove(shared_from_this()); }
+        /// From here on the connection carries the feed. What the client sends, or its end, ends it.
+        void feed_screen(Display& display) {
+            socket.async_wait(Socket::wait_read,
+                              [self = shared_from_this()](boost::system::error_code) { self->end(); });
+            feed = std::make_shared<ScreenFeed>(
+                server->loop_, display, server->machine_.lock(),
+                [self = shared_from_this()](std::string line, std::function<void()> sent) {
+                    self->output = std::move(line) + '\n';
+                    asio::async_write(
+                        self->socket, asio::buffer(self->output),
+                        [self, sent = std::move(sent)](boost::system::error_code error, std::size_t) {
+                            if (error)
+                                self->end();
+                            else
+                                sent();
+                        });
+                });
+            output = json::serialize(done()) + '\n';
+            asio::async_write(socket, asio::buffer(output),
+                              [self = shared_from_this()](boost::system::error_code error, std::size_t) {
+                                  if (error)
+                                      self->end();
+                                  else if (self->feed)
+                                      self->feed->look();
+                              });
+        }
+        void stop_feed() {
+            if (const auto stopped = std::exchange(feed, nullptr))
+                stopped->stop();
+        }
+
+        void end() {
+            stop_feed();
+            boost::system::error_code ignored;
+            socket.close(ignored);
+            server->sessions_.remove(shared_from_this());
+        }
 
         std::shared_ptr<Impl> server;
         Socket socket;
         std::string input, output;
+        std::shared_ptr<ScreenFeed> feed; // of a client that watches the screen
     };
 
-    void handle(const std::string& line, const Reply& reply) {
+    void handle(const std::string& line, Session& session) {
+        const auto reply = session.reply();
         boost::system::error_code error;
         json::parse_options limits;
         limits.max_depth = 8;
@@ -165,7 +209,9 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         if (name == nullptr || !name->is_string())
             return reply(refused({"bad-request", "a request is a JSON object with a string \"request\""}));
         try {
-            if (name->get_string() == "send-key")
+            if (name->get_string() == "watch-screen")
+                session.feed_screen(display());
+            else if (name->get_string() == "send-key")
                 send_key(*request, reply);
             else
                 reply(answer(name->get_string()));

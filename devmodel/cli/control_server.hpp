@@ -11,6 +11,8 @@
 //   screenshot-text              {"ok": true, "columns": ..., "rows": ..., "lines": [...], "cursor": [c, r]}
 //   send-key                     with "keys": [CHORD, ...] and/or "text": STRING, and "pace": MILLISECONDS;
 //                                the reply comes when all is typed
+//   watch-screen                 {"ok": true}, then on the same connection a line for each change of the text
+//                                screen (screen_feed.hpp), until the client closes it
 //
 // A request that cannot be done gets {"ok": false, "error": KIND, "message": TEXT} with KIND one of
 // "bad-request", "unknown-request", "wrong-state", "no-display", "failed". A line longer than 64 KiB ends the

@@ -110,6 +110,28 @@ def console(context):
     wait_for("the guest has ended", lambda: guest.state() is None, 60)
 
 
+@boot_test("console-vga", "console --vga: the text screen in a terminal, its keys on the keyboard, Ctrl-] leaves")
+def console_vga(context):
+    guest = context.create("mirrored", _rescue(context, "mirrored", display=0), 0)
+    guest.wait_text(r"GNU GRUB", 240)
+    with context.lab.channel.terminal("escalus console --vga mirrored") as terminal:
+        terminal.expect(r"GNU GRUB", 60)
+        terminal.type("c")
+        terminal.expect(r"grub>", 60)
+        terminal.type("echo seen\r")
+        terminal.expect(r"seen\s+.*grub>", 60)
+        terminal.type("\x1b[A")  # the arrow brings the line back
+        terminal.expect(r"grub> echo seen", 60)
+        terminal.type(LEAVE)
+        require(terminal.wait() == 0, f"`console --vga` returned {terminal.code} after Ctrl-]")
+    require(guest.state() is not None, "the guest ended with its console")
+    # The guest's end ends the command.
+    with context.lab.channel.terminal("escalus console --vga mirrored") as terminal:
+        terminal.expect(r"grub>", 60)
+        guest.destroy()
+        require(terminal.wait(60) == 0, f"`console --vga` returned {terminal.code} at the guest's end")
+
+
 @boot_test("vnc-password", "a VNC password: the right one is let in, a wrong or no one is not, the guest goes on")
 def vnc_password(context):
     guest = context.create("secret", _rescue(context, "secret", display=0, vncpasswd="romeo97"), 0)

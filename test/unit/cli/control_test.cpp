@@ -141,6 +141,40 @@ TEST_CASE("keys and text are typed before the reply comes") {
                       Catch::Contains("too much"));
 }
 
+TEST_CASE("who watches the screen is told when it changes, and nothing else") {
+    Guest guest;
+    const int fd = guest.connect();
+    CHECK(converse(fd, "{\"request\": \"watch-screen\"}\n") == R"({"ok":true})");
+    CHECK(converse(fd, "") ==
+          R"({"screen":[4,2],"cursor":[1,1],"rows":[[0,"grub","07070707"],[1,">   ","07070707"]]})");
+    const auto silent = [&] {
+        pollfd poll{fd, POLLIN, 0};
+        return ::poll(&poll, 1, 200) == 0;
+    };
+    CHECK(silent());
+    {
+        const std::scoped_lock guard{guest.machine.lock()};
+        guest.machine.prompt = ">ls ";
+    }
+    CHECK(converse(fd, "") == R"({"screen":[4,2],"cursor":[1,1],"rows":[[1,">ls ","07070707"]]})");
+    CHECK(silent());
+    {
+        const std::scoped_lock guard{guest.machine.lock()};
+        guest.machine.text_mode = false;
+    }
+    CHECK(converse(fd, "") == R"({"screen":[0,0],"cursor":null,"rows":[]})");
+    // Others go on, also when this one says what it should not, or just goes.
+    CHECK_NOTHROW(guest.ask("info"));
+    CHECK(converse(fd, "what?\n").empty());
+    ::close(fd);
+    const int gone = guest.connect();
+    CHECK(converse(gone, "{\"request\": \"watch-screen\"}\n") == R"({"ok":true})");
+    ::close(gone);
+    CHECK_NOTHROW(guest.ask("info"));
+    guest.machine.has_display = false;
+    CHECK_THROWS_WITH(guest.ask("watch-screen"), Catch::Contains("has no display"));
+}
+
 TEST_CASE("exit statistics") {
     Guest guest;
     const json::object stat = guest.ask("stat");

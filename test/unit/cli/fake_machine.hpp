@@ -43,7 +43,8 @@ class FakeMachine final : public Machine, public Display, public KeyboardSink, p
     std::vector<Rect> refresh(Picture&) override { return {}; }
     [[nodiscard]] Picture snapshot() override { return {2, 1, {0xff0000, 0x0000ff}}; }
     [[nodiscard]] TextScreen text() override {
-        return text_mode ? TextScreen{4, 2, {"grub", ">   "}, 1, 1, true} : TextScreen{};
+        return text_mode ? TextScreen{4, 2, {"grub", prompt}, 1, 1, true, {{7, 7, 7, 7}, {7, 7, 7, 7}}}
+                         : TextScreen{};
     }
     void key(KeyNumber number, bool down) override { keys.emplace_back(number, down); }
     void move(int, int, int, unsigned) override {}
@@ -51,6 +52,7 @@ class FakeMachine final : public Machine, public Display, public KeyboardSink, p
     std::vector<std::string> asked;
     std::vector<std::pair<KeyNumber, bool>> keys;
     MachineState state_now = MachineState::Running;
+    std::string prompt = ">   ";
     bool has_display = true, text_mode = true;
 
   private:
