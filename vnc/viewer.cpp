@@ -223,7 +223,7 @@ bool Viewer::open_client() {
         ::close(ends[1]);
         return false;
     }
-    int size = 4 << 20; // as much as the system allows
+    int size = 1 << 20; // or what the system allows; a slice is no larger, and that bounds what is buffered
     ::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     socklen_t length = sizeof size;
     if (::getsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, &length) != 0)
