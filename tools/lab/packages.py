@@ -15,7 +15,8 @@ BUILD_PACKAGES = """build-essential g++ cmake ninja-build ccache clang clang-tid
     libvncserver-dev libzydis-dev libfmt-dev libseccomp-dev liburing-dev catch2 zlib1g-dev libpng-dev libslirp-dev
     libnbd-dev acpica-tools""".split()
 RUN_PACKAGES = """seabios vgabios ipxe-qemu ovmf novnc qemu-system-x86 qemu-utils grub-pc-bin grub-efi-amd64-bin
-    grub-common xorriso mtools dosfstools e2fsprogs busybox-static cpio zstd kmod bochs bochsbios""".split()
+    grub-common grub2-common xorriso mtools dosfstools e2fsprogs fdisk busybox-static cpio zstd kmod bochs
+    bochsbios""".split()
 
 
 def missing(names):
