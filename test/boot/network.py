@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Network cards: a Linux guest behind the address translation and on a bridge, and booting from the network."""
 import hashlib
+import random
 import re
 
 from lab.testing import boot_test, require, wait_for
 
 TESTS = "/usr/share/escalus-tests"
-BYTES = 32 << 20
+BYTES, PARTS = 32 << 20, 32
 # Models of `vif`, and the name of Linux' driver for each.
 MODELS = {"virtio-net": "virtio_net", "rtl8139": "8139cp", "e1000": "e1000", "ne2k_pci": "ne2k-pci", "pcnet": "pcnet32"}
 
 
 def _serve(context, address):
-    """Serves 32 MiB at http://ADDRESS/data in the control OS; their checksum."""
-    context.run("mkdir -p /tmp/www && [ -f /tmp/www/data ] || "
-                f"seq 1 9999999 | head -c {BYTES} >/tmp/www/data", check=True)
+    """Serves 32 MiB at http://ADDRESS/data in the control OS; their checksum. The parts differ in their numbers."""
+    part = random.Random(1).randbytes(BYTES // PARTS - 8)
+    context.run("mkdir -p /tmp/www", check=True)
+    context.lab.channel.put(part, "/tmp/www/part")
+    context.run(f"[ -f /tmp/www/data ] || for i in $(seq {PARTS}); do printf %08d $i; cat /tmp/www/part; done >/tmp/www/data",
+                check=True)
     context.run(f"httpd -p {address}:80 -h /tmp/www 2>/dev/null; true")
     wait_for("the server answers", lambda: context.run(f"wget -q -O /dev/null http://{address}/data").code == 0, 60)
-    text = b"".join(b"%d\n" % number for number in range(1, 5_000_000))[:BYTES]
-    return hashlib.sha256(text).hexdigest()
+    return hashlib.sha256(b"".join(b"%08d" % number + part for number in range(1, PARTS + 1))).hexdigest()
 
 
 def _guest(context, name, vif, server, **more):
