@@ -15,8 +15,8 @@ BUSYBOX = "/bin/busybox"
 INIT = Path(__file__).with_name("init.sh")
 CONTROL_MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "isofs", "crc32c_generic", "ext4", "vfat", "loop",
                    "tun", "bridge"]
-FIRMWARE_FOLDERS = ["/usr/share/seabios", "/usr/share/vgabios", "/usr/lib/ipxe/qemu", "/usr/share/novnc"]
-FIRMWARE_UNUSED = re.compile(r"(bios.*(qxl|virtio|ramfb|vmware|cirrus|-ati|-dbg)|kvmvapic|sgabios).*\.bin$|efi-.*\.rom$")
+FIRMWARE_FOLDERS = ["/usr/share/OVMF", "/usr/share/seabios", "/usr/share/vgabios", "/usr/lib/ipxe/qemu", "/usr/share/novnc"]
+FIRMWARE_UNUSED = re.compile(r"(bios.*(qxl|virtio|ramfb|vmware|cirrus|-ati|-dbg)|kvmvapic|sgabios).*\.bin$|efi-.*\.rom$|^OVMF_(?!(CODE|VARS)_4M\.fd$)")
 TOOLS = ["/sbin/e2fsck", "/sbin/mke2fs", "/usr/bin/taskset", "/usr/bin/qemu-nbd", "/usr/bin/qemu-img"]
 
 
@@ -129,7 +129,7 @@ def control_os(kernel, install_tree, agent, extra_programs=(), extra_files=None,
     for folder in FIRMWARE_FOLDERS:
         for where, _, files in os.walk(folder):
             for file in sorted(files):
-                if not FIRMWARE_UNUSED.search(file):
+                if not FIRMWARE_UNUSED.search(file) and not (left_out and re.search(left_out, f"/{file}")):
                     archive.copy_resolved(os.path.join(where, file), os.path.join(where, file))
     return write(archive, f"control-{version}")
 
