@@ -92,7 +92,9 @@ expect 0 '"name": "some"' create -n --cdrom /isos/some.iso vcpus=2
 cfg 'firmware = "/no/bios.bin"\n'
 expect 1 "the firmware file '/no/bios.bin' does not exist" create t.cfg
 cfg 'bios = "ovmf"\n'
-expect 1 'UEFI firmware is not supported yet' create t.cfg
+expect 0 '"firmware": "uefi"' create -n t.cfg --cdrom /x.iso
+cfg 'nvram = "/x.fd"\n'
+expect 0 'nvram has no effect without UEFI firmware' create -n t.cfg --cdrom /x.iso
 for example in "$source"/configs/*.cfg; do
     expect 0 '"type": "hvm"' create -n "$example"
 done
