@@ -97,6 +97,9 @@ void take_start_up(PerCpu& cpu) {
     const auto vector = read(Field::ExitQualification) & 0xff;
     write_segment(cs, static_cast<std::uint16_t>(vector << 8), code_segment, 0xffff, vector << 12);
     write(Field::GuestRip, 0);
+    // Nothing is blocked after a start. Bochs 2.7 saves what wait-for-SIPI blocks (SMI, NMI) as the guest's
+    // blocking, and refuses it at the next entry.
+    write(Field::GuestInterruptibility, 0);
     write(Field::GuestActivity, activity::active);
     cpu.set_state(StartState::Running);
     log::debug("CPU ", cpu.index, " starts at vector ", hex(vector));
