@@ -17,13 +17,18 @@ LAB = paths.ROOT / "lab"
 INTERRUPTED = 130
 
 
+def _heed_interrupts():
+    """As in a terminal, even where whoever runs the tests has SIGINT ignored (a shell's background jobs do)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class LabBoot:
     """`./lab boot` in a session of its own, so that Ctrl-C can be sent as a terminal does. Use as a context manager."""
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen([LAB, "boot", *map(str, arguments)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                        start_new_session=True)
+                                        start_new_session=True, preexec_fn=_heed_interrupts)
         self.text = ""
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
