@@ -54,11 +54,12 @@ bool pass_input(int port, std::string_view typed, bool keys) {
 
 bool attach_console(const std::string& path) {
     const int port = open_port(path);
-    if (::isatty(STDIN_FILENO) == 1)
-        fmt::print(stderr, "Connected to the serial port; Ctrl-] leaves.\n");
     bool left = false;
     {
         const RawTerminal terminal;
+        // Said once every key goes to the guest, and not to this terminal's line editing.
+        if (terminal.active())
+            fmt::print(stderr, "Connected to the serial port; Ctrl-] leaves.\r\n");
         std::array<pollfd, 2> polls{{{port, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
         std::array<char, 4096> bytes{};
         for (;;) {

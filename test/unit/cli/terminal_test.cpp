@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // `escalus console --vga`: from a terminal's bytes to keys, and from screen changes to a terminal's bytes.
+#include "devmodel/cli/raw_terminal.hpp"
 #include "devmodel/cli/screen_feed.hpp"
 #include "devmodel/cli/terminal_keys.hpp"
 #include "devmodel/cli/terminal_screen.hpp"
 #include "devmodel/devices/input/keysym_map.hpp"
 
+#include <array>
+
 #include <boost/json.hpp>
 #include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <pty.h>
+#include <unistd.h>
 
 using namespace escalus;
 
@@ -125,4 +131,25 @@ TEST_CASE("no command to the terminal comes through, and nothing wrong crashes")
          {R"([[-1,"a","07"]])", R"([[999999,"a","07"]])", R"([["a"],[],7,[0],[1,2,3]])", "7"})
         CHECK_NOTHROW(
             terminal.draw(std::string{R"({"screen":[80,25],"cursor":[1e9,"x"],"rows":)"} + rows + "}"));
+}
+
+TEST_CASE("what was typed before the terminal is raw is not lost") {
+    int outside = -1, inside = -1;
+    REQUIRE(::openpty(&outside, &inside, nullptr, nullptr, nullptr) == 0);
+    const int before = ::dup(STDIN_FILENO);
+    REQUIRE(::dup2(inside, STDIN_FILENO) == STDIN_FILENO);
+    CHECK(write_all(outside, "ls"));
+    std::array<char, 8> bytes{};
+    ssize_t count = 0;
+    {
+        const RawTerminal terminal;
+        CHECK(terminal.active());
+        ::fcntl(STDIN_FILENO, F_SETFL, O_RDWR | O_NONBLOCK);
+        count = ::read(STDIN_FILENO, bytes.data(), bytes.size());
+    }
+    ::dup2(before, STDIN_FILENO);
+    for (const int fd : {before, inside, outside})
+        ::close(fd);
+    REQUIRE(count == 2);
+    CHECK(std::string_view{bytes.data(), 2} == "ls");
 }
