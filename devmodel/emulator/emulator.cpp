@@ -76,6 +76,8 @@ EmulationResult Emulator::Impl::execute(abi::VcpuPage& page, VectorRegisters* ve
             throw NotEmulated{};
         if (memory_exit && exit.page_walk == 0 && exit.fetch == 0 && instruction->memory_operands == 1)
             access.trust_exit(GuestPhys{exit.gpa}, exit.write != 0);
+        if (memory_exit)
+            quick.learn(page, mode, *instruction);
         Executor{around, page, mode, access, vectors, *instruction}.run();
         return {};
     } catch (const GuestFault& fault) {
@@ -139,6 +141,10 @@ Emulator::Emulator(GuestMemory& memory, Bus& memory_bus, Bus& port_bus, const Em
     : impl_{std::make_unique<Impl>(memory, memory_bus, port_bus, options)} {}
 
 Emulator::~Emulator() = default;
+
+[[gnu::hot]] bool Emulator::emulate_quickly(abi::VcpuPage& page) {
+    return page.event.valid == 0 && impl_->quick.run(page);
+}
 
 EmulationResult Emulator::emulate(abi::VcpuPage& page, VectorRegisters* vectors) {
     if (page.exit_reason == static_cast<std::uint32_t>(abi::ExitReason::Memory) && page.event.valid != 0)

@@ -4,7 +4,8 @@
 // Models: an x86-64 CPU's execution of the integer instructions that compilers and kernels use on device
 // memory (Intel SDM volumes 2 and 3A, AMD APM volumes 2 and 3), in every mode from real to 5-level paging,
 // with the guest's own segmentation, page tables and faults. State: a cache of decoded instructions, keyed by
-// their bytes, which can therefore never be stale; everything else lives in abi::VcpuPage.
+// their bytes, which can therefore never be stale, and one of moves that go a shorter way (quick_moves.hpp);
+// everything else lives in abi::VcpuPage.
 // Missing: data and I/O breakpoints (DR7), far control transfers but for task switches (task_switch.hpp),
 // x87, MMX, EVEX and vector arithmetic (moves only), delivery of an event through device memory, supervisor
 // protection keys, shadow stacks.
@@ -37,6 +38,7 @@ struct EmulationResult {
 struct EmulatorOptions {
     unsigned physical_address_bits = 40; ///< MAXPHYADDR: the bits above are reserved in page tables
     bool gigabyte_pages = true;
+    const std::uint64_t* memory_generation = nullptr; ///< counts the memory map's changes; null: it has none
 };
 
 /// One serves all vCPUs of a machine: its calls come with the device lock held.
@@ -60,6 +62,9 @@ class Emulator {
     /// access to the VGA's ports where the mode permits it; whatever faults, or is anything else, is left for
     /// the CPU. Returns how many were executed.
     unsigned run_ahead(abi::VcpuPage& page, unsigned most = 256);
+    /// Executes the instruction at CS:RIP the short way (quick_moves.hpp), for the same exit. False when it
+    /// has to go the long one, emulate(): nothing was done.
+    bool emulate_quickly(abi::VcpuPage& page);
 
     /// Executes INS or OUTS. For ExitReason::Io with exit.io.string set; the same groups must be valid.
     EmulationResult string_io(abi::VcpuPage& page);

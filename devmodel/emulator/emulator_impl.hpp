@@ -6,6 +6,7 @@
 #include "devmodel/emulator/emulator.hpp"
 #include "devmodel/emulator/guest_access.hpp"
 #include "devmodel/emulator/instruction_fetch.hpp"
+#include "devmodel/emulator/quick_moves.hpp"
 
 #include <algorithm>
 #include <span>
@@ -32,6 +33,7 @@ struct Emulator::Impl {
     EmulatorOptions options;
     emulation::Surroundings around;
     emulation::Decoder decoder;
+    emulation::QuickMoves quick{around};
     std::uint64_t retried_rip = 0;
     unsigned retries = 0;
 };

@@ -71,13 +71,15 @@ bool PageWalker::set_bits(GuestPhys entry, unsigned bytes, std::uint64_t seen, s
 }
 
 Translation PageWalker::walk(const abi::VcpuPage& page, std::uint64_t linear, WalkAccess access,
-                             std::uint32_t pkru) const {
+                             std::uint32_t pkru, WalkTrace* trace) const {
+    if (trace != nullptr)
+        trace->count = 0;
     if ((page.cr0 & control::cr0_pg) == 0)
         return {true, GuestPhys{linear & 0xffffffff}, 0};
     Translation result;
     for (unsigned attempt = 0; attempt < 16; ++attempt) { // a hostile guest must not keep us here
         bool raced = false;
-        result = walk_once(page, linear, access, pkru, raced);
+        result = walk_once(page, linear, access, pkru, trace, raced);
         if (!raced)
             return result;
     }
@@ -85,7 +87,7 @@ Translation PageWalker::walk(const abi::VcpuPage& page, std::uint64_t linear, Wa
 }
 
 Translation PageWalker::walk_once(const abi::VcpuPage& page, std::uint64_t linear, WalkAccess access,
-                                  std::uint32_t pkru, bool& raced) const {
+                                  std::uint32_t pkru, WalkTrace* trace, bool& raced) const {
     Path path;
     GuestPhys table{};
     if ((page.efer & control::efer_lma) != 0) {
@@ -181,7 +183,13 @@ Translation PageWalker::walk_once(const abi::VcpuPage& page, std::uint64_t linea
                 raced = true;
                 return {};
             }
+            path.steps[l].entry |= want;
         }
+    }
+    if (trace != nullptr) {
+        trace->entry_bytes = path.entry_bytes;
+        for (unsigned l = path.levels; l >= level; --l)
+            trace->step.at(trace->count++) = {path.steps[l].at, path.steps[l].entry};
     }
 
     const unsigned page_bits = 12 + path.index_bits * (level - 1);

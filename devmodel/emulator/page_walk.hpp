@@ -9,6 +9,7 @@
 
 #include "devmodel/emulator/emulator.hpp"
 
+#include <array>
 #include <cstdint>
 
 namespace escalus::emulation {
@@ -30,6 +31,17 @@ struct Translation {
     std::uint32_t error_code = 0;
 };
 
+/// The entries that a walk that found its page went through, as it left them.
+struct WalkTrace {
+    static constexpr unsigned most = 5;
+    struct Step {
+        GuestPhys at{};
+        std::uint64_t value = 0;
+    };
+    unsigned count = 0, entry_bytes = 8;
+    std::array<Step, most> step{};
+};
+
 namespace page_fault {
 inline constexpr std::uint32_t present = 1, write = 2, user = 4, reserved = 8, fetch = 16, key = 32;
 }
@@ -39,13 +51,13 @@ class PageWalker {
     PageWalker(GuestMemory& memory, const EmulatorOptions& options) : memory_{memory}, options_{options} {}
 
     [[nodiscard]] Translation walk(const abi::VcpuPage& page, std::uint64_t linear, WalkAccess access,
-                                   std::uint32_t pkru) const;
+                                   std::uint32_t pkru, WalkTrace* trace = nullptr) const;
 
   private:
     struct Path;
 
     [[nodiscard]] Translation walk_once(const abi::VcpuPage& page, std::uint64_t linear, WalkAccess access,
-                                        std::uint32_t pkru, bool& raced) const;
+                                        std::uint32_t pkru, WalkTrace* trace, bool& raced) const;
     [[nodiscard]] std::uint64_t reserved_bits(const abi::VcpuPage& page, const Path& path, unsigned level,
                                               bool leaf) const;
     bool set_bits(GuestPhys entry, unsigned bytes, std::uint64_t seen, std::uint64_t bits) const;

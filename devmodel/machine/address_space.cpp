@@ -18,6 +18,7 @@ void AddressSpace::unmap(GuestPhys gpa, std::uint64_t size) {
 }
 
 void AddressSpace::cut(std::uint64_t begin, std::uint64_t end) {
+    ++generation_;
     last_ = 0;
     std::vector<Piece> kept;
     kept.reserve(pieces_.size() + 2);

@@ -26,6 +26,9 @@ class AddressSpace final : public MemoryMap, public GuestMemory {
 
     [[nodiscard]] std::span<std::uint8_t> at(GuestPhys gpa, std::uint64_t size, Access access) override;
 
+    /// Goes up with every change, which ends what at() gave.
+    [[nodiscard]] const std::uint64_t& generation() const { return generation_; }
+
   private:
     struct Piece {
         std::uint64_t begin, end;
@@ -38,7 +41,8 @@ class AddressSpace final : public MemoryMap, public GuestMemory {
 
     MemoryMap& engine_;
     std::vector<Piece> pieces_; // by address, not overlapping, neighbours merged
-    std::size_t last_ = 0;      // most accesses hit the piece of the one before
+    std::uint64_t generation_ = 0;
+    std::size_t last_ = 0; // most accesses hit the piece of the one before
 };
 
 } // namespace escalus

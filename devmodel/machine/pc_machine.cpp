@@ -81,7 +81,8 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
     emulator_ = std::make_unique<Emulator>(
         board_.space, board_.memory_bus, board_.ports,
         EmulatorOptions{.physical_address_bits = address_bits,
-                        .gigabyte_pages = (cpuid_lookup(table, 0x80000001)[3] >> 26 & 1) != 0});
+                        .gigabyte_pages = (cpuid_lookup(table, 0x80000001)[3] >> 26 & 1) != 0,
+                        .memory_generation = &board_.space.generation()});
     const VcpuSurroundings around{.lock = lock_,
                                   .clock = clock_,
                                   .pic = board_.pic,

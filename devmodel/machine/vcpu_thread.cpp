@@ -352,14 +352,17 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     complete_instruction();
 }
 
-void VcpuThread::handle_memory() {
+[[gnu::hot]] void VcpuThread::handle_memory() {
     need_state(abi::group_general | abi::group_segments | abi::group_control);
     around_.apic_window.set_current(apic_);
     const auto gpa = page_.exit.memory.gpa; // the page is written to
-    const auto result = around_.emulator.emulate(page_);
-    if (result.outcome == EmulationResult::Outcome::Done && gpa >= vga_window && gpa < vga_window_end)
+    if (!around_.emulator.emulate_quickly(page_)) {
+        const auto result = around_.emulator.emulate(page_);
+        if (result.outcome != EmulationResult::Outcome::Done)
+            return look_at(result);
+    }
+    if (gpa >= vga_window && gpa < vga_window_end)
         around_.emulator.run_ahead(page_);
-    look_at(result);
 }
 
 void VcpuThread::handle_task_switch() {

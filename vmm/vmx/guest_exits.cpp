@@ -251,11 +251,12 @@ Action ept_violation(const Exit& exit) {
     const auto q = read(Field::ExitQualification);
     const GuestPhys gpa{read(Field::GuestPhysical)};
     const bool is_write = (q & 2) != 0, fetch = (q & 4) != 0;
-    constexpr std::uint64_t linear_valid = 1 << 7, final_access = 1 << 8;
+    constexpr std::uint64_t mapped = 7 << 3, linear_valid = 1 << 7, final_access = 1 << 8;
     // Section 27.2.3, as for exceptions.
     if ((q & event::nmi_unblocked) != 0 && (read(Field::VectoringEvent) & event::valid) == 0)
         set_bits(Field::GuestInterruptibility, blocking::nmi);
-    if (exit.vcpu.vm->tables.permits(gpa, is_write, fetch)) {
+    // Bits 5:3 are what the tables permit. Without any, nothing is mapped, and there is no use in looking.
+    if ((q & mapped) != 0 && exit.vcpu.vm->tables.permits(gpa, is_write, fetch)) {
         exit.vcpu.flush = true; // a stale translation: the mapping was changed since
         return Action::Resume;
     }

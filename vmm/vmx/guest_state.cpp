@@ -145,7 +145,8 @@ void export_general(Vcpu& vcpu) {
     page.cr8 = *state_of(vcpu).task_priority >> 4 & 15;
 }
 
-void export_segments(abi::VcpuPage& page) {
+[[gnu::hot]] void export_segments(abi::VcpuPage& page) {
+#pragma GCC unroll 8
     for (unsigned i = 0; i < abi::seg_count; ++i)
         page.segment[i] = {static_cast<std::uint16_t>(read(nth(Field::GuestEs, i))),
                            to_attributes(static_cast<std::uint32_t>(read(nth(Field::GuestEsRights, i)))),

@@ -4,34 +4,11 @@
 
 #include "devmodel/devices/chipset/local_apic_bits.hpp"
 
-#include <bit>
 #include <utility>
 
 namespace escalus {
 
 using namespace apic;
-
-namespace {
-
-using Bitmap = std::array<std::uint32_t, 8>;
-
-void set(Bitmap& bitmap, std::uint8_t vector, bool value) {
-    std::uint32_t& word = bitmap.at(vector / 32);
-    const std::uint32_t bit = 1u << vector % 32;
-    word = value ? word | bit : word & ~bit;
-}
-bool test(const Bitmap& bitmap, std::uint8_t vector) {
-    return (bitmap.at(vector / 32) >> vector % 32 & 1) != 0;
-}
-/// The highest vector in the bitmap; 0 when it is empty (vectors below 16 never get in).
-[[gnu::hot]] std::uint8_t highest(const Bitmap& bitmap) {
-    for (unsigned word = 8; word-- > 0;)
-        if (bitmap.at(word) != 0)
-            return static_cast<std::uint8_t>(word * 32 + 31 - std::countl_zero(bitmap.at(word)));
-    return 0;
-}
-
-} // namespace
 
 LocalApic::LocalApic(Clock& clock, const TscClock* tsc, ApicBus& bus, CpuSignals& signals,
                      const Config& config)
@@ -76,7 +53,7 @@ bool LocalApic::accepts_fixed() const {
 // --- priorities
 
 std::uint8_t LocalApic::processor_priority() const {
-    const std::uint8_t in_service = highest(isr_);
+    const std::uint8_t in_service = isr_.highest();
     return tpr_ >> 4 >= in_service >> 4 ? tpr_ : in_service & 0xf0;
 }
 
@@ -84,8 +61,8 @@ std::uint8_t LocalApic::processor_priority() const {
     if (!hardware_enabled())
         return std::nullopt;
     // Requests outlive a software disable (11.4.7.2), so that is not asked here.
-    const std::uint8_t vector = highest(irr_);
-    if (vector >> 4 <= highest(isr_) >> 4)
+    const std::uint8_t vector = irr_.highest();
+    if (vector == 0 || vector >> 4 <= isr_.highest() >> 4)
         return std::nullopt;
     return vector;
 }
@@ -96,18 +73,18 @@ std::uint8_t LocalApic::processor_priority() const {
 }
 
 void LocalApic::accept(std::uint8_t vector) {
-    set(irr_, vector, false);
-    set(isr_, vector, true);
+    irr_.set(vector, false);
+    isr_.set(vector, true);
 }
 
 void LocalApic::offer(std::uint8_t vector) {
-    set(irr_, vector, false);
+    irr_.set(vector, false);
     offered_ = vector;
 }
 
 [[gnu::hot]] void LocalApic::settle_offer(bool taken) {
     if (const auto vector = std::exchange(offered_, std::uint8_t{0}); vector != 0)
-        set(taken ? isr_ : irr_, vector, true);
+        (taken ? isr_ : irr_).set(vector, true);
 }
 
 void LocalApic::request(std::uint8_t vector, bool level) {
@@ -115,18 +92,18 @@ void LocalApic::request(std::uint8_t vector, bool level) {
         report_error(error_receive_vector);
         return;
     }
-    set(irr_, vector, true);
-    set(tmr_, vector, level);
+    irr_.set(vector, true);
+    tmr_.set(vector, level);
     if (requested_interrupt())
         signals_.interrupt_pending();
 }
 
 void LocalApic::end_of_interrupt() {
-    const std::uint8_t vector = highest(isr_);
+    const std::uint8_t vector = isr_.highest();
     if (vector == 0)
         return;
-    set(isr_, vector, false);
-    if (!test(tmr_, vector))
+    isr_.set(vector, false);
+    if (!tmr_.test(vector))
         return;
     std::uint32_t& lint = lvt_[lint_0];
     if ((lint & lvt_remote_irr) != 0 && (lint & lvt_vector) == vector) {

@@ -26,6 +26,7 @@
 
 #include "devmodel/devices/chipset/apic_bus.hpp"
 #include "devmodel/devices/chipset/apic_timer.hpp"
+#include "devmodel/devices/chipset/vector_bitmap.hpp"
 #include "devmodel/machine/device.hpp"
 #include "devmodel/machine/irq_line.hpp"
 
@@ -129,7 +130,6 @@ class LocalApic final : public Device, public IrqSink {
     void reset(ResetKind kind) override;
 
   private:
-    using Bitmap = std::array<std::uint32_t, 8>; // one bit a vector
     enum LvtEntry : unsigned { timer, thermal, performance, lint_0, lint_1, error, lvt_count };
 
     [[nodiscard]] bool x2apic_mode() const;
@@ -162,7 +162,7 @@ class LocalApic final : public Device, public IrqSink {
     Config config_;
     ApicTimer timer_;
     std::uint64_t base_ = 0; // IA32_APIC_BASE
-    Bitmap irr_{}, isr_{}, tmr_{};
+    VectorBitmap irr_, isr_, tmr_;
     std::uint8_t offered_ = 0; // 0: none
     std::array<std::uint32_t, lvt_count> lvt_{};
     std::uint8_t tpr_ = 0;

@@ -27,8 +27,8 @@ bool has_bits_outside(std::uint64_t value, std::uint64_t allowed) {
 
 std::optional<std::uint32_t> LocalApic::read_register(unsigned index) {
     if (index >= reg_isr && index < reg_isr + 24) {
-        const Bitmap& bitmap = index < reg_tmr ? isr_ : index < reg_irr ? tmr_ : irr_;
-        return bitmap.at(index % 8);
+        const VectorBitmap& bitmap = index < reg_tmr ? isr_ : index < reg_irr ? tmr_ : irr_;
+        return bitmap.word(index % 8);
     }
     if (index >= reg_lvt_timer && index <= reg_lvt_error)
         return lvt_.at(index - reg_lvt_timer);

@@ -168,14 +168,17 @@ struct Pc {
     void poke(std::uint64_t gpa, std::initializer_list<std::uint8_t> data) {
         std::copy(data.begin(), data.end(), memory.bytes.begin() + static_cast<std::ptrdiff_t>(gpa));
     }
-    /// Executes the bytes, put at linear (without paging) or physical `code`.
-    EmulationResult run(std::span<const std::uint8_t> bytes) {
+    /// Puts the bytes at linear (without paging) or physical `code`, and RIP there.
+    void put(std::span<const std::uint8_t> bytes) {
         std::memset(&memory.bytes[code], 0x90, 32);
         std::copy(bytes.begin(), bytes.end(), memory.bytes.begin() + code);
         page.rip = code;
         page.event = {};
         page.dirty = 0;
         device.touches.clear();
+    }
+    EmulationResult run(std::span<const std::uint8_t> bytes) {
+        put(bytes);
         return emulator.emulate(page, vectors_present ? &vectors : nullptr);
     }
     EmulationResult run(std::initializer_list<std::uint8_t> bytes) {
