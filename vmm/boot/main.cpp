@@ -26,7 +26,7 @@ extern "C" [[noreturn]] void start_natively(std::uint64_t rip, std::uint64_t rsi
 
 namespace escalus::vmm {
 
-[[gnu::section(".data.hot")]] constinit const Backend* backend = nullptr;
+[[gnu::section(".hot.data")]] constinit const Backend* backend = nullptr;
 
 namespace {
 

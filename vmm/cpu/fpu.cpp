@@ -6,8 +6,8 @@
 namespace escalus::vmm {
 
 namespace {
-[[gnu::section(".data.hot")]] constinit bool has_xsave = false, has_xsaveopt = false;
-[[gnu::section(".data.hot")]] constinit std::uint64_t components = 0;
+[[gnu::section(".hot.data")]] constinit bool has_xsave = false, has_xsaveopt = false;
+[[gnu::section(".hot.data")]] constinit std::uint64_t components = 0;
 constinit std::uint64_t area_bytes = sizeof(FpuArea);
 constexpr std::uint32_t initial_mxcsr = 0x1f80;
 } // namespace

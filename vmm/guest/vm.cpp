@@ -14,7 +14,7 @@ namespace escalus::vmm {
 
 namespace {
 
-constinit Vm slots[abi::vms_max];
+[[gnu::section(".bss.hot")]] constinit Vm slots[abi::vms_max];
 constinit SpinLock lock; // creation and destruction
 
 constexpr std::uint64_t slot_bits = 16;

@@ -12,7 +12,7 @@
 
 namespace escalus::vmm::svm {
 
-[[gnu::section(".data.hot")]] constinit Features features;
+[[gnu::section(".hot.data")]] constinit Features features;
 
 namespace {
 
