@@ -10,9 +10,9 @@
 
 #include "devmodel/devices/input/input.hpp"
 #include "devmodel/devices/input/keysym_map.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <set>
 
@@ -21,7 +21,7 @@ namespace escalus {
 class ViewerInput {
   public:
     /// `lock` is taken around each use of the sinks.
-    ViewerInput(KeyboardSink& keyboard, PointerSink& pointer, std::mutex& lock, const KeysymMap& keymap)
+    ViewerInput(KeyboardSink& keyboard, PointerSink& pointer, DeviceLock& lock, const KeysymMap& keymap)
         : keyboard_{keyboard}, pointer_{pointer}, lock_{lock}, keymap_{keymap} {}
 
     void key(KeyNumber number, bool down);
@@ -40,7 +40,7 @@ class ViewerInput {
     };
     KeyboardSink& keyboard_;
     PointerSink& pointer_;
-    std::mutex& lock_;
+    DeviceLock& lock_;
     const KeysymMap& keymap_;
     std::set<KeyNumber> held_;
     bool caps_lock_ = false; // as the guest must have it, from the keys it got

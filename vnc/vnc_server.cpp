@@ -93,7 +93,7 @@ tcp::acceptor listen(boost::asio::io_context& loop, const VncOptions& options) {
 class VncServer::Impl final : public ViewerHost, public std::enable_shared_from_this<VncServer::Impl> {
   public:
     Impl(boost::asio::io_context& loop, Display& display, KeyboardSink& keyboard, PointerSink& pointer,
-         std::mutex& lock, const VncOptions& options)
+         DeviceLock& lock, const VncOptions& options)
         : loop_{loop},
           display_{display},
           keyboard_{keyboard},
@@ -285,7 +285,7 @@ class VncServer::Impl final : public ViewerHost, public std::enable_shared_from_
     Display& display_;
     KeyboardSink& keyboard_;
     PointerSink& pointer_;
-    std::mutex& lock_;
+    DeviceLock& lock_;
     KeysymMap keymap_;
     WebFiles files_;
     RfbScreen screen_;
@@ -299,7 +299,7 @@ class VncServer::Impl final : public ViewerHost, public std::enable_shared_from_
 };
 
 VncServer::VncServer(boost::asio::io_context& loop, Display& display, KeyboardSink& keyboard,
-                     PointerSink& pointer, std::mutex& lock, const VncOptions& options)
+                     PointerSink& pointer, DeviceLock& lock, const VncOptions& options)
     : impl_{std::make_shared<Impl>(loop, display, keyboard, pointer, lock, options)} {
     impl_->accept();
 }

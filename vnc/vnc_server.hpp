@@ -19,11 +19,11 @@
 #include "devmodel/config/machine_config.hpp"
 #include "devmodel/devices/display/display.hpp"
 #include "devmodel/devices/input/input.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -57,7 +57,7 @@ class VncServer {
     /// references must outlive the server, and the server must be destroyed on the loop's thread or when the
     /// loop no longer runs.
     VncServer(boost::asio::io_context& loop, Display& display, KeyboardSink& keyboard, PointerSink& pointer,
-              std::mutex& lock, const VncOptions& options);
+              DeviceLock& lock, const VncOptions& options);
     ~VncServer();
     VncServer(const VncServer&) = delete;
     VncServer& operator=(const VncServer&) = delete;

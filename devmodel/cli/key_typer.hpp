@@ -4,11 +4,11 @@
 #pragma once
 
 #include "devmodel/devices/input/input.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <chrono>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -32,7 +32,7 @@ struct KeyEvent {
 
 class KeyTyper {
   public:
-    KeyTyper(boost::asio::io_context& loop, KeyboardSink& keyboard, std::mutex& lock)
+    KeyTyper(boost::asio::io_context& loop, KeyboardSink& keyboard, DeviceLock& lock)
         : timer_{loop}, keyboard_{&keyboard}, lock_{&lock} {}
 
     /// `done` comes after the last event. What is under way goes first.
@@ -51,7 +51,7 @@ class KeyTyper {
 
     boost::asio::steady_timer timer_;
     KeyboardSink* keyboard_;
-    std::mutex* lock_;
+    DeviceLock* lock_;
     std::deque<Step> steps_;
 };
 

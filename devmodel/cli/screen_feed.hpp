@@ -11,10 +11,10 @@
 #pragma once
 
 #include "devmodel/devices/display/display.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -33,7 +33,7 @@ class ScreenFeed : public std::enable_shared_from_this<ScreenFeed> {
     /// Sends a line and calls back when it is on its way, so that the next may follow.
     using Send = std::function<void(std::string line, std::function<void()> sent)>;
 
-    ScreenFeed(boost::asio::io_context& loop, Display& display, std::mutex& device_lock, Send send)
+    ScreenFeed(boost::asio::io_context& loop, Display& display, DeviceLock& device_lock, Send send)
         : timer_{loop}, display_{display}, lock_{device_lock}, send_{std::move(send)} {}
     void look();
     void stop();
@@ -43,7 +43,7 @@ class ScreenFeed : public std::enable_shared_from_this<ScreenFeed> {
 
     boost::asio::steady_timer timer_;
     Display& display_;
-    std::mutex& lock_;
+    DeviceLock& lock_;
     Send send_; // empty once stopped
     std::optional<TextScreen> sent_;
 };

@@ -4,6 +4,7 @@
 // Everything above goes through HypercallPort, so that it is tested without a monitor.
 #pragma once
 
+#include "devmodel/engine/near_memory.hpp"
 #include "vmm/abi/abi.hpp"
 
 #include <cstdint>
@@ -32,7 +33,7 @@ class HypercallPort {
 
 /// The instruction itself. Only for a CPU that runs under the monitor: elsewhere it raises #UD, so look at
 /// CPUID (MonitorHost does) before constructing one.
-class HardwareHypercalls final : public HypercallPort {
+class HardwareHypercalls final : public HypercallPort, public NearMemory {
   public:
     explicit HardwareHypercalls(abi::Backend backend) : backend_{backend} {}
 

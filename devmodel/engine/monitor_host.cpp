@@ -68,7 +68,7 @@ MonitorDiscovery require_monitor(const CpuidFunction& cpuid) {
 
 MonitorHost::MonitorHost() {
     const auto discovery = require_monitor();
-    port_ = std::make_shared<HardwareHypercalls>(discovery.backend);
+    port_.reset(new HardwareHypercalls{discovery.backend}); // where its `new` says
     memory_ = std::make_unique<PhysicalMemory>();
     open(discovery);
 }

@@ -4,6 +4,7 @@
 
 #include "devmodel/engine/engine.hpp"
 #include "devmodel/engine/hypercall.hpp"
+#include "devmodel/engine/near_memory.hpp"
 #include "devmodel/engine/physical_memory.hpp"
 #include "devmodel/engine/region_allocator.hpp"
 #include "devmodel/engine/run_gate.hpp"
@@ -17,7 +18,7 @@ namespace escalus {
 
 class MonitorVm;
 
-class MonitorVcpu final : public EngineVcpu {
+class MonitorVcpu final : public EngineVcpu, public NearMemory {
   public:
     /// `arguments` are those of VcpuRun and VcpuState.
     MonitorVcpu(HypercallPort& port, const HypercallArguments& arguments, RunGate& gate, unsigned index,
@@ -48,7 +49,7 @@ class MonitorVcpu final : public EngineVcpu {
     bool thread_known_ = false;
 };
 
-class MonitorVm final : public EngineVm {
+class MonitorVm final : public EngineVm, public NearMemory {
   public:
     /// Takes over a VM that VmCreate made, and destroys it should the rest fail.
     MonitorVm(std::shared_ptr<HypercallPort> port, const PhysicalMemory& memory, std::uint64_t handle,

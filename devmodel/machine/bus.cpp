@@ -39,11 +39,11 @@ void Bus::add(std::uint64_t base, std::uint64_t size, BusDevice& device, unsigne
     if (overlaps(base, size))
         throw BusConflict{fmt::format("{} bus: {:#x}+{:#x} is already claimed", name_, base, size)};
     ranges_.emplace(base, Range{base, size, &device, region});
-    last_ = nullptr;
+    last_ = {};
 }
 
 bool Bus::remove(std::uint64_t base) {
-    last_ = nullptr;
+    last_ = {};
     return ranges_.erase(base) != 0;
 }
 
@@ -51,15 +51,16 @@ bool Bus::remove(std::uint64_t base) {
     auto contains = [&](const Range& r) {
         return address >= r.base && address - r.base < r.size && size <= r.size - (address - r.base);
     };
-    if (last_ != nullptr && contains(*last_))
-        return last_;
+    if (contains(last_))
+        return &last_;
     auto it = ranges_.upper_bound(address);
     if (it == ranges_.begin())
         return nullptr;
     const Range& r = std::prev(it)->second;
     if (!contains(r))
         return nullptr;
-    return last_ = &r;
+    last_ = r;
+    return &last_;
 }
 
 [[gnu::hot]] bool Bus::read(std::uint64_t address, std::span<std::uint8_t> data) {

@@ -55,17 +55,17 @@ class Bus {
 
   private:
     struct Range {
-        std::uint64_t base;
-        std::uint64_t size;
-        BusDevice* device;
-        unsigned region;
+        std::uint64_t base = 0;
+        std::uint64_t size = 0;
+        BusDevice* device = nullptr;
+        unsigned region = 0;
     };
     const Range* find(std::uint64_t address, std::uint64_t size) const;
 
     std::string name_;
     std::uint64_t limit_;
     std::map<std::uint64_t, Range> ranges_;
-    mutable const Range* last_ = nullptr; // most accesses hit the range of the one before
+    mutable Range last_; // most accesses hit the range of the one before: a copy, to be at hand
 };
 
 } // namespace escalus

@@ -67,7 +67,7 @@ struct GuestClock::Alarm {
     GuestClock* owner = nullptr;
 };
 
-GuestClock::GuestClock(boost::asio::io_context& loop, std::mutex& device_lock, TscSource tsc)
+GuestClock::GuestClock(boost::asio::io_context& loop, DeviceLock& device_lock, TscSource tsc)
     : alarm_{std::make_shared<Alarm>(loop)}, device_lock_{device_lock}, tsc_{tsc} {
     alarm_->owner = this;
     wait();

@@ -8,11 +8,11 @@
 #pragma once
 
 #include "devmodel/machine/clock.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace boost::asio {
@@ -69,7 +69,7 @@ class GuestClock final : public Clock {
 
     /// Stands still at 0 until resume(). Timers fire on `loop` with `device_lock` held. All other calls but
     /// now() come with that lock held.
-    GuestClock(boost::asio::io_context& loop, std::mutex& device_lock, TscSource tsc = host_tsc);
+    GuestClock(boost::asio::io_context& loop, DeviceLock& device_lock, TscSource tsc = host_tsc);
     ~GuestClock() override;
 
     /// Before the first resume().
@@ -106,7 +106,7 @@ class GuestClock final : public Clock {
 
     struct Alarm; // the timerfd on the loop
     std::shared_ptr<Alarm> alarm_;
-    std::mutex& device_lock_;
+    DeviceLock& device_lock_;
     TscSource tsc_;
     TscScale scale_{ns_per_second};
     bool running_ = false;

@@ -6,10 +6,10 @@
 #include "devmodel/devices/display/display.hpp"
 #include "devmodel/devices/input/input.hpp"
 #include "devmodel/engine/engine.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 
 namespace boost::asio {
@@ -50,7 +50,7 @@ class Machine {
     virtual Display* display() = 0;
     virtual KeyboardSink& keyboard() = 0;
     virtual PointerSink& pointer() = 0;
-    virtual std::mutex& lock() = 0; ///< the device lock
+    virtual DeviceLock& lock() = 0; ///< the device lock
 
     struct ExitCount {
         std::string name;

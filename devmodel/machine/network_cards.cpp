@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t rom_limit = 1 << 20;
 
 std::unique_ptr<NetBackend> open_backend(const NetworkConfig& config, boost::asio::io_context& loop,
-                                         std::mutex& device_lock, Clock& clock) {
+                                         DeviceLock& device_lock, Clock& clock) {
     std::unique_ptr<NetBackend> backend;
     if (config.kind == NetworkKind::User)
         backend = std::make_unique<UserNet>(loop, device_lock, clock, config.user);
@@ -73,7 +73,7 @@ std::unique_ptr<PciFunction> make_card(const NetworkConfig& config, NetBackend& 
 } // namespace
 
 NetworkCard make_network_card(const NetworkConfig& config, bool with_rom, boost::asio::io_context& loop,
-                              std::mutex& device_lock, Clock& clock, PciSpaces spaces, GuestMemory& memory) {
+                              DeviceLock& device_lock, Clock& clock, PciSpaces spaces, GuestMemory& memory) {
     NetworkCard result;
     result.backend = open_backend(config, loop, device_lock, clock);
     result.card = make_card(config, *result.backend, clock, spaces, memory);

@@ -6,11 +6,11 @@
 #include "devmodel/backends/net/net_backend.hpp"
 #include "devmodel/config/network_config.hpp"
 #include "devmodel/machine/clock.hpp"
+#include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/guest_memory.hpp"
 #include "devmodel/machine/pci.hpp"
 
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -27,7 +27,7 @@ struct NetworkCard {
 /// Opens the backend, with its rate limit and dump, and makes the card; `with_rom`: it can boot from the
 /// network. Throws std::runtime_error. Needs root for a bridge.
 [[nodiscard]] NetworkCard make_network_card(const NetworkConfig& config, bool with_rom,
-                                            boost::asio::io_context& loop, std::mutex& device_lock,
+                                            boost::asio::io_context& loop, DeviceLock& device_lock,
                                             Clock& clock, PciSpaces spaces, GuestMemory& memory);
 
 } // namespace escalus

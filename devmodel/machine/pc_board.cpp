@@ -127,7 +127,7 @@ std::uint64_t PcFirmware::memory_bytes(const MachineConfig& config) const {
     return bytes;
 }
 
-PcBoard::PcBoard(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
+PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
                  MemoryMap& engine_memory, const MachineConfig& config, const PcFirmware& firmware,
                  const std::string& runtime_directory, Signals signals)
     : space{engine_memory},
@@ -240,7 +240,7 @@ void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> mediu
     }
 }
 
-void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config,
+void PcBoard::open_disks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
                          const std::string& runtime_directory) {
     for (const auto& disk : config.disks) {
         std::unique_ptr<BlockBackend> medium;
@@ -253,7 +253,7 @@ void PcBoard::open_disks(boost::asio::io_context& loop, std::mutex& device_lock,
     }
 }
 
-void PcBoard::open_networks(boost::asio::io_context& loop, std::mutex& device_lock,
+void PcBoard::open_networks(boost::asio::io_context& loop, DeviceLock& device_lock,
                             const MachineConfig& config) {
     const bool boots = config.boot.find('n') != std::string::npos && config.kernel.empty();
     for (const auto& network : config.networks) {
@@ -263,7 +263,7 @@ void PcBoard::open_networks(boost::asio::io_context& loop, std::mutex& device_lo
     }
 }
 
-void PcBoard::open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
+void PcBoard::open_serial(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
                           const MachineConfig& config, const std::string& runtime_directory) {
     for (unsigned n = 0; n < config.serial.size() && n < com_ports.size(); ++n) {
         auto backend = open_char_backend(loop, device_lock, config.serial[n],

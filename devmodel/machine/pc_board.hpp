@@ -35,13 +35,13 @@
 #include "devmodel/devices/virtio/virtio_pci.hpp"
 #include "devmodel/machine/address_space.hpp"
 #include "devmodel/machine/apic_window.hpp"
+#include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/isa_interrupts.hpp"
 #include "devmodel/machine/network_cards.hpp"
 #include "devmodel/machine/pc_memory.hpp"
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,7 +70,7 @@ class PcBoard {
         std::function<void()> power_off; ///< the same
     };
 
-    PcBoard(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock, MemoryMap& engine_memory,
+    PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock, MemoryMap& engine_memory,
             const MachineConfig& config, const PcFirmware& firmware, const std::string& runtime_directory,
             Signals signals);
     ~PcBoard();
@@ -127,10 +127,10 @@ class PcBoard {
     void plug_pci();
     void plug_card(unsigned slot, PciFunction& card);
     void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, const MachineConfig& config);
-    void open_disks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config,
+    void open_disks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
                     const std::string& runtime_directory);
-    void open_networks(boost::asio::io_context& loop, std::mutex& device_lock, const MachineConfig& config);
-    void open_serial(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
+    void open_networks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config);
+    void open_serial(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
                      const MachineConfig& config, const std::string& runtime_directory);
     void tell_firmware(const MachineConfig& config);
     void set_cmos_memory_sizes();

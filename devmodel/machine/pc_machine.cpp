@@ -130,7 +130,7 @@ void PcMachine::hold_all() {
         vcpu->hold(held_changed_);
 }
 
-void PcMachine::wait_until_held(std::unique_lock<std::mutex>& lock) {
+void PcMachine::wait_until_held(std::unique_lock<DeviceLock>& lock) {
     held_changed_.wait(lock, [&] { return std::ranges::all_of(vcpus_, [](auto& v) { return v->held(); }); });
 }
 

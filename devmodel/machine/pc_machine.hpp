@@ -5,6 +5,8 @@
 // of an access. It holds all vCPUs there and then, and the loop thread does the rest once they are out.
 #pragma once
 
+#include "devmodel/machine/device_lock.hpp"
+#include "devmodel/engine/near_memory.hpp"
 #include "devmodel/machine/direct_boot.hpp"
 #include "devmodel/machine/guest_clock.hpp"
 #include "devmodel/machine/machine.hpp"
@@ -19,7 +21,7 @@
 
 namespace escalus {
 
-class PcMachine final : public Machine, private VcpuHost {
+class PcMachine final : public Machine, public NearMemory, private VcpuHost {
   public:
     PcMachine(boost::asio::io_context& loop, Engine& engine, const MachineConfig& config,
               const std::string& runtime_directory);
@@ -38,7 +40,7 @@ class PcMachine final : public Machine, private VcpuHost {
     Display* display() override { return board_.vga ? &*board_.vga : nullptr; }
     KeyboardSink& keyboard() override { return board_.keyboard; }
     PointerSink& pointer() override { return board_.mouse; }
-    std::mutex& lock() override { return lock_; }
+    DeviceLock& lock() override { return lock_; }
     [[nodiscard]] std::vector<ExitCount> exit_statistics() override;
     [[nodiscard]] std::vector<VcpuCount> vcpu_statistics() override;
     [[nodiscard]] std::string serial_path(unsigned port) override;
@@ -51,7 +53,7 @@ class PcMachine final : public Machine, private VcpuHost {
     void build_processors(std::uint64_t tsc_hz);
     void reset_all(ResetKind kind);
     void hold_all();
-    void wait_until_held(std::unique_lock<std::mutex>& lock);
+    void wait_until_held(std::unique_lock<DeviceLock>& lock);
     void let_all_go();
     void resume_time();
     void request_reset();
@@ -65,7 +67,7 @@ class PcMachine final : public Machine, private VcpuHost {
     // In order of construction; the lock and the loop outlive every device.
     boost::asio::io_context& loop_;
     MachineConfig config_;
-    mutable std::mutex lock_;
+    mutable DeviceLock lock_;
     TscMeter meter_;
     PcFirmware firmware_;
     std::unique_ptr<EngineVm> vm_;
@@ -74,7 +76,7 @@ class PcMachine final : public Machine, private VcpuHost {
     std::unique_ptr<DirectBoot> direct_boot_; // null: the firmware boots
     std::unique_ptr<Emulator> emulator_;
     std::vector<std::unique_ptr<VcpuThread>> vcpus_;
-    std::condition_variable held_changed_;
+    std::condition_variable_any held_changed_;
 
     MachineState state_ = MachineState::Created;
     bool stopping_ = false; // a reset, power-off or crash is under way

@@ -54,7 +54,7 @@ void VcpuThread::reset(ResetKind kind, std::uint64_t tsc_offset) {
 }
 
 void VcpuThread::start(const CpuMask* cpus) {
-    thread_ = std::thread{[this] { main(); }};
+    thread_ = std::thread{[this] { run_loop(); }};
     pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", index_).c_str()); // for `top -H`
     if (cpus != nullptr)
         set_affinity(thread_.native_handle(), *cpus);
@@ -66,7 +66,7 @@ void VcpuThread::let_go() {
     wake_.notify_one();
 }
 
-void VcpuThread::hold(std::condition_variable& changed) {
+void VcpuThread::hold(std::condition_variable_any& changed) {
     may_run_ = false;
     held_changed_ = &changed;
     wake();
@@ -135,7 +135,7 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
 
 // --- the loop
 
-[[gnu::hot]] void VcpuThread::main() {
+[[gnu::hot]] void VcpuThread::run_loop() {
     std::unique_lock lock{around_.lock};
     while (!quit_) {
         if (!may_run_) {

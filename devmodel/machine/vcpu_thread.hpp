@@ -11,14 +11,15 @@
 #include "devmodel/devices/chipset/local_apic.hpp"
 #include "devmodel/emulator/emulator.hpp"
 #include "devmodel/engine/engine.hpp"
+#include "devmodel/engine/near_memory.hpp"
 #include "devmodel/machine/apic_window.hpp"
+#include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/guest_clock.hpp"
 #include "devmodel/machine/msrs.hpp"
 
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,7 +38,7 @@ class VcpuHost {
 };
 
 struct VcpuSurroundings {
-    std::mutex& lock; ///< the device lock
+    DeviceLock& lock; ///< the device lock
     GuestClock& clock;
     I8259Pair& pic;
     ApicBus& apic_bus;
@@ -47,7 +48,7 @@ struct VcpuSurroundings {
     VcpuHost& host;
 };
 
-class VcpuThread final : public CpuSignals, public TscClock {
+class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
   public:
     /// `cpuid_signature` is CPUID 1 EAX.
     VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurroundings& around,
@@ -63,7 +64,7 @@ class VcpuThread final : public CpuSignals, public TscClock {
     void start(const CpuMask* cpus);
     void let_go();
     /// Takes the vCPU out of guest mode. It is out once held() says so; `changed` is notified then.
-    void hold(std::condition_variable& changed);
+    void hold(std::condition_variable_any& changed);
     [[nodiscard]] bool held() const { return !thread_.joinable() || held_; }
     void quit();
     void join();
@@ -87,7 +88,7 @@ class VcpuThread final : public CpuSignals, public TscClock {
     [[nodiscard]] GuestTime time_of_tsc(std::uint64_t tsc) const override;
 
   private:
-    void main();
+    void run_loop();
     void wake();
     void take_init_and_startup();
     [[nodiscard]] bool can_wake() const;
@@ -120,8 +121,8 @@ class VcpuThread final : public CpuSignals, public TscClock {
     bool bootstrap_;
 
     std::thread thread_;
-    std::condition_variable wake_;
-    std::condition_variable* held_changed_ = nullptr;
+    std::condition_variable_any wake_;
+    std::condition_variable_any* held_changed_ = nullptr;
     bool may_run_ = false;
     bool quit_ = false;
     bool held_ = false;

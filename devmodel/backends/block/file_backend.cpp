@@ -108,7 +108,7 @@ void lock_image(const std::string& path, int fd, bool read_only) {
 } // namespace
 
 struct FileBackend::State {
-    State(std::string image_path, Descriptor descriptor, boost::asio::io_context& io, std::mutex& device_lock)
+    State(std::string image_path, Descriptor descriptor, boost::asio::io_context& io, DeviceLock& device_lock)
         : path{std::move(image_path)}, fd{std::move(descriptor)}, loop{io}, lock{device_lock} {}
 
     // Runs `work` on the worker, then `done` on the loop with the device lock held, unless the backend has
@@ -144,7 +144,7 @@ struct FileBackend::State {
     std::string path;
     Descriptor fd;
     boost::asio::io_context& loop;
-    std::mutex& lock;
+    DeviceLock& lock;
     std::uint64_t file_bytes = 0;
     std::uint64_t size = 0; // file_bytes, padded to whole sectors
     bool read_only = false;
@@ -180,7 +180,7 @@ bool FileBackend::State::write_at_hand(std::uint64_t offset, std::span<const std
 }
 
 std::unique_ptr<FileBackend> FileBackend::open(const std::string& path, bool read_only,
-                                               boost::asio::io_context& loop, std::mutex& device_lock) {
+                                               boost::asio::io_context& loop, DeviceLock& device_lock) {
     Descriptor fd{::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
     if (fd.get() < 0) {
         const int error = errno;
@@ -225,7 +225,7 @@ std::unique_ptr<FileBackend> FileBackend::open(const std::string& path, bool rea
 }
 
 std::unique_ptr<FileBackend> FileBackend::temporary(std::uint64_t size, boost::asio::io_context& loop,
-                                                    std::mutex& device_lock) {
+                                                    DeviceLock& device_lock) {
     const char* const chosen = std::getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
     const std::string directory = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
     Descriptor fd{::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)};

@@ -14,9 +14,9 @@
 #pragma once
 
 #include "devmodel/backends/block/block_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -30,11 +30,11 @@ class FileBackend final : public BlockBackend {
     /// a directory, unreadable, empty, in use, not a multiple of 512 bytes (a read-only image is padded with
     /// zeros instead). Completions come from `loop` with `device_lock` held.
     static std::unique_ptr<FileBackend> open(const std::string& path, bool read_only,
-                                             boost::asio::io_context& loop, std::mutex& device_lock);
+                                             boost::asio::io_context& loop, DeviceLock& device_lock);
     /// A sparse file of no name in $TMPDIR or /var/tmp, of zeros, which is gone when this is. Throws the
     /// same.
     static std::unique_ptr<FileBackend> temporary(std::uint64_t size, boost::asio::io_context& loop,
-                                                  std::mutex& device_lock);
+                                                  DeviceLock& device_lock);
     /// Waits for the request under way, if any; completions that have not been delivered never will be.
     ~FileBackend() override;
     FileBackend(const FileBackend&) = delete;

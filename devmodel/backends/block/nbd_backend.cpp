@@ -38,7 +38,7 @@ std::string last_message() {
 } // namespace
 
 struct NbdBackend::State : std::enable_shared_from_this<NbdBackend::State> {
-    State(std::string shown, boost::asio::io_context& loop, std::mutex& device_lock)
+    State(std::string shown, boost::asio::io_context& loop, DeviceLock& device_lock)
         : name{std::move(shown)}, handle{nbd_create()}, socket{loop}, lock{device_lock} {
         if (!handle)
             refuse(name, last_message());
@@ -157,7 +157,7 @@ struct NbdBackend::State : std::enable_shared_from_this<NbdBackend::State> {
     std::unique_ptr<NbdServer> server; // waited for when the connection is closed
     std::unique_ptr<nbd_handle, CloseHandle> handle;
     Stream socket; // its descriptor is the handle's
-    std::mutex& lock;
+    DeviceLock& lock;
     std::uint64_t size = 0, server_bytes = 0; // the former in whole sectors
     bool read_only = false, trims = false, zeroes = false, flushes = false;
     bool reading = false, writing = false, delivering = false, closed = false;
@@ -181,7 +181,7 @@ NbdBackend::~NbdBackend() {
 }
 
 std::unique_ptr<NbdBackend> NbdBackend::connect(const std::string& uri, bool read_only,
-                                                boost::asio::io_context& loop, std::mutex& device_lock) {
+                                                boost::asio::io_context& loop, DeviceLock& device_lock) {
     auto state = std::make_shared<State>(uri, loop, device_lock);
     auto* const handle = state->handle.get();
     nbd_set_uri_allow_transports(handle, LIBNBD_ALLOW_TRANSPORT_TCP | LIBNBD_ALLOW_TRANSPORT_UNIX);
@@ -192,7 +192,7 @@ std::unique_ptr<NbdBackend> NbdBackend::connect(const std::string& uri, bool rea
 }
 
 std::unique_ptr<NbdBackend> NbdBackend::connect(std::unique_ptr<NbdServer> server, bool read_only,
-                                                boost::asio::io_context& loop, std::mutex& device_lock) {
+                                                boost::asio::io_context& loop, DeviceLock& device_lock) {
     auto state = std::make_shared<State>(server->image(), loop, device_lock);
     if (nbd_connect_socket(state->handle.get(), server->take_socket()) != 0)
         refuse(server->image(), server->why_silent());

@@ -10,9 +10,9 @@
 
 #include "devmodel/backends/block/block_backend.hpp"
 #include "devmodel/backends/block/nbd_server.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -24,10 +24,10 @@ class NbdBackend final : public BlockBackend {
   public:
     /// Connects and waits for the server's greeting. Throws std::runtime_error with a message for the user.
     static std::unique_ptr<NbdBackend> connect(const std::string& uri, bool read_only,
-                                               boost::asio::io_context& loop, std::mutex& device_lock);
+                                               boost::asio::io_context& loop, DeviceLock& device_lock);
     /// The same with a server of our own, which lives until the connection is closed.
     static std::unique_ptr<NbdBackend> connect(std::unique_ptr<NbdServer> server, bool read_only,
-                                               boost::asio::io_context& loop, std::mutex& device_lock);
+                                               boost::asio::io_context& loop, DeviceLock& device_lock);
     /// Takes leave of the server; completions that have not been delivered never will be.
     ~NbdBackend() override;
     NbdBackend(const NbdBackend&) = delete;

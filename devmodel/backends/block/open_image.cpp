@@ -15,7 +15,7 @@ namespace escalus {
 
 namespace {
 std::unique_ptr<BlockBackend> open_base(const DiskConfig& disk, boost::asio::io_context& loop,
-                                        std::mutex& device_lock, const std::string& runtime_directory) {
+                                        DeviceLock& device_lock, const std::string& runtime_directory) {
     const bool read_only = disk.read_only || disk.snapshot || disk.kind == DiskKind::CdRom;
     if (disk.is_nbd())
         return NbdBackend::connect(disk.path, read_only, loop, device_lock);
@@ -28,7 +28,7 @@ std::unique_ptr<BlockBackend> open_base(const DiskConfig& disk, boost::asio::io_
 } // namespace
 
 std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io_context& loop,
-                                         std::mutex& device_lock, const std::string& runtime_directory) {
+                                         DeviceLock& device_lock, const std::string& runtime_directory) {
     auto image = open_base(disk, loop, device_lock, runtime_directory);
     if (disk.snapshot && !disk.read_only) {
         const auto size = image->size();

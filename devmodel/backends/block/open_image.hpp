@@ -4,9 +4,9 @@
 
 #include "devmodel/backends/block/block_backend.hpp"
 #include "devmodel/config/machine_config.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -17,7 +17,7 @@ namespace escalus {
 /// `runtime_directory`: for sockets. Throws std::runtime_error with a message for the user. The disk must
 /// have a path.
 [[nodiscard]] std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io_context& loop,
-                                                       std::mutex& device_lock,
+                                                       DeviceLock& device_lock,
                                                        const std::string& runtime_directory);
 
 } // namespace escalus

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/char/char_backends.hpp"
 #include "devmodel/backends/char/char_hub.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <cerrno>
 #include <cstring>
@@ -20,7 +21,7 @@ namespace {
 /// is gathered and written on the loop, or here when much has come together.
 class RegularFile final : public CharBackend {
   public:
-    RegularFile(boost::asio::io_context& loop, std::mutex& device_lock, int fd, std::string path)
+    RegularFile(boost::asio::io_context& loop, DeviceLock& device_lock, int fd, std::string path)
         : loop_{loop}, state_{std::make_shared<State>(device_lock, fd)}, path_{std::move(path)} {}
     ~RegularFile() override {
         state_->flush();
@@ -52,7 +53,7 @@ class RegularFile final : public CharBackend {
   private:
     static constexpr std::size_t enough = 4096;
     struct State {
-        State(std::mutex& device_lock, int file) : lock{device_lock}, fd{file} {}
+        State(DeviceLock& device_lock, int file) : lock{device_lock}, fd{file} {}
         void flush() {
             for (std::size_t done = 0; done < gathered.size();) {
                 const auto count = ::write(fd, gathered.data() + done, gathered.size() - done);
@@ -64,7 +65,7 @@ class RegularFile final : public CharBackend {
             }
             gathered.clear();
         }
-        std::mutex& lock;
+        DeviceLock& lock;
         int fd;
         std::vector<std::uint8_t> gathered;
         bool flush_posted = false, closed = false;
@@ -77,7 +78,7 @@ class RegularFile final : public CharBackend {
 
 class OtherFile final : public HubBackend {
   public:
-    OtherFile(boost::asio::io_context& loop, std::mutex& device_lock, int fd, const std::string& path)
+    OtherFile(boost::asio::io_context& loop, DeviceLock& device_lock, int fd, const std::string& path)
         : HubBackend{loop, device_lock, path} {
         hub()->attach(-1, fd);
     }
@@ -85,7 +86,7 @@ class OtherFile final : public HubBackend {
 
 } // namespace
 
-std::unique_ptr<CharBackend> make_file_char(boost::asio::io_context& loop, std::mutex& device_lock,
+std::unique_ptr<CharBackend> make_file_char(boost::asio::io_context& loop, DeviceLock& device_lock,
                                             const std::string& path) {
     // Opened for reading, too: a FIFO without a reader could not be opened for writing alone without waiting.
     struct stat there {};

@@ -140,7 +140,7 @@ class CharHub::Connection final : public std::enable_shared_from_this<Connection
     bool writing_ = false, write_posted_ = false, reading_ = false;
 };
 
-CharHub::CharHub(boost::asio::io_context& loop, std::mutex& device_lock) : loop_{loop}, lock_{device_lock} {}
+CharHub::CharHub(boost::asio::io_context& loop, DeviceLock& device_lock) : loop_{loop}, lock_{device_lock} {}
 
 CharHub::~CharHub() = default;
 

@@ -9,10 +9,10 @@
 #pragma once
 
 #include "devmodel/backends/char/char_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -33,7 +33,7 @@ class BoundedBytes {
 
 class CharHub final : public std::enable_shared_from_this<CharHub> {
   public:
-    CharHub(boost::asio::io_context& loop, std::mutex& device_lock);
+    CharHub(boost::asio::io_context& loop, DeviceLock& device_lock);
     ~CharHub();
 
     void send(std::span<const std::uint8_t> data);
@@ -46,7 +46,7 @@ class CharHub final : public std::enable_shared_from_this<CharHub> {
     [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
     void close();
     [[nodiscard]] bool closed() const { return closed_; }
-    [[nodiscard]] std::mutex& lock() { return lock_; }
+    [[nodiscard]] DeviceLock& lock() { return lock_; }
 
   private:
     class Connection;
@@ -55,7 +55,7 @@ class CharHub final : public std::enable_shared_from_this<CharHub> {
     void ended(const std::shared_ptr<Connection>& connection);
 
     boost::asio::io_context& loop_;
-    std::mutex& lock_;
+    DeviceLock& lock_;
     CharBackend::Receiver receiver_;
     std::vector<std::shared_ptr<Connection>> connections_;
     BoundedBytes backlog_;            // from the device, while nobody is connected
@@ -67,7 +67,7 @@ class CharHub final : public std::enable_shared_from_this<CharHub> {
 /// A backend that is a hub with something that attaches connections to it.
 class HubBackend : public CharBackend {
   public:
-    HubBackend(boost::asio::io_context& loop, std::mutex& device_lock, std::string description)
+    HubBackend(boost::asio::io_context& loop, DeviceLock& device_lock, std::string description)
         : hub_{std::make_shared<CharHub>(loop, device_lock)}, description_{std::move(description)} {}
     ~HubBackend() override { hub_->close(); }
     HubBackend(const HubBackend&) = delete;

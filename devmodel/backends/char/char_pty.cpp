@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/char/char_backends.hpp"
 #include "devmodel/backends/char/char_hub.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <array>
 #include <cerrno>
@@ -19,7 +20,7 @@ namespace {
 
 class PtyChar final : public HubBackend {
   public:
-    PtyChar(boost::asio::io_context& loop, std::mutex& device_lock) : HubBackend{loop, device_lock, "pty"} {
+    PtyChar(boost::asio::io_context& loop, DeviceLock& device_lock) : HubBackend{loop, device_lock, "pty"} {
         const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
         std::array<char, 64> name{};
         if (master < 0 || ::grantpt(master) != 0 || ::unlockpt(master) != 0 ||
@@ -53,7 +54,7 @@ class PtyChar final : public HubBackend {
 
 } // namespace
 
-std::unique_ptr<CharBackend> make_pty_char(boost::asio::io_context& loop, std::mutex& device_lock) {
+std::unique_ptr<CharBackend> make_pty_char(boost::asio::io_context& loop, DeviceLock& device_lock) {
     return std::make_unique<PtyChar>(loop, device_lock);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/char/char_backends.hpp"
 #include "devmodel/backends/char/char_hub.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <optional>
 
@@ -15,7 +16,7 @@ namespace {
 /// The terminal is shared with the shell that started us: settings and flags are put back at the end.
 class StdioChar final : public HubBackend {
   public:
-    StdioChar(boost::asio::io_context& loop, std::mutex& device_lock)
+    StdioChar(boost::asio::io_context& loop, DeviceLock& device_lock)
         : HubBackend{loop, device_lock, "stdio"},
           input_flags_{::fcntl(STDIN_FILENO, F_GETFL)},
           output_flags_{::fcntl(STDOUT_FILENO, F_GETFL)} {
@@ -45,7 +46,7 @@ class StdioChar final : public HubBackend {
 
 } // namespace
 
-std::unique_ptr<CharBackend> make_stdio_char(boost::asio::io_context& loop, std::mutex& device_lock) {
+std::unique_ptr<CharBackend> make_stdio_char(boost::asio::io_context& loop, DeviceLock& device_lock) {
     return std::make_unique<StdioChar>(loop, device_lock);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/char/char_backends.hpp"
 #include "devmodel/backends/char/char_hub.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <stdexcept>
 
@@ -84,7 +85,7 @@ class Listener final : public std::enable_shared_from_this<Listener> {
 
 class UnixChar final : public HubBackend {
   public:
-    UnixChar(boost::asio::io_context& loop, std::mutex& device_lock, const std::string& path)
+    UnixChar(boost::asio::io_context& loop, DeviceLock& device_lock, const std::string& path)
         : HubBackend{loop, device_lock, path}, listener_{std::make_shared<Listener>(loop, path)} {
         listener_->accept_into(hub());
     }
@@ -101,7 +102,7 @@ class UnixChar final : public HubBackend {
 
 } // namespace
 
-std::unique_ptr<CharBackend> make_unix_char(boost::asio::io_context& loop, std::mutex& device_lock,
+std::unique_ptr<CharBackend> make_unix_char(boost::asio::io_context& loop, DeviceLock& device_lock,
                                             const std::string& path) {
     return std::make_unique<UnixChar>(loop, device_lock, path);
 }

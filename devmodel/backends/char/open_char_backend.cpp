@@ -7,7 +7,7 @@
 
 namespace escalus {
 
-std::unique_ptr<CharBackend> open_char_backend(boost::asio::io_context& loop, std::mutex& device_lock,
+std::unique_ptr<CharBackend> open_char_backend(boost::asio::io_context& loop, DeviceLock& device_lock,
                                                const SerialConfig& config, const std::string& default_path) {
     // A viewer that hangs up is an error code from write, not the end of the process. Asio asks for that on
     // sockets only, and pipes and terminals have no flag for it.

@@ -6,9 +6,9 @@
 
 #include "devmodel/backends/char/char_backend.hpp"
 #include "devmodel/config/machine_config.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -25,7 +25,7 @@ inline constexpr std::size_t char_buffer_limit = 64 * 1024;
 /// description() is the place to attach to: the socket's or file's path, the pseudo-terminal's slave
 /// ("/dev/pts/3"), "stdio". Destroy it on the loop thread, or when the loop does not run, without the lock.
 [[nodiscard]] std::unique_ptr<CharBackend> open_char_backend(boost::asio::io_context& loop,
-                                                             std::mutex& device_lock,
+                                                             DeviceLock& device_lock,
                                                              const SerialConfig& config,
                                                              const std::string& default_path);
 

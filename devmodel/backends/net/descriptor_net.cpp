@@ -30,7 +30,7 @@ bool is_transient(int error) {
 
 // Outlives the backend while the loop has completions of it under way.
 struct DescriptorNet::State : std::enable_shared_from_this<State> {
-    State(asio::io_context& io, std::mutex& device_lock, int fd, DescriptorNetOptions given)
+    State(asio::io_context& io, DeviceLock& device_lock, int fd, DescriptorNetOptions given)
         : loop{io}, lock{device_lock}, stream{io, fd}, options{std::move(given)} {
         stream.non_blocking(true);
     }
@@ -150,7 +150,7 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
     }
 
     asio::io_context& loop;
-    std::mutex& lock;
+    DeviceLock& lock;
     asio::posix::stream_descriptor stream;
     DescriptorNetOptions options;
     NetCard* card = nullptr;
@@ -159,7 +159,7 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
     std::vector<std::uint8_t> scratch;
 };
 
-DescriptorNet::DescriptorNet(asio::io_context& loop, std::mutex& device_lock, int descriptor,
+DescriptorNet::DescriptorNet(asio::io_context& loop, DeviceLock& device_lock, int descriptor,
                              DescriptorNetOptions options)
     : state_{std::make_shared<State>(loop, device_lock, descriptor, std::move(options))} {}
 

@@ -8,10 +8,10 @@
 #pragma once
 
 #include "devmodel/backends/net/net_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <functional>
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -30,7 +30,7 @@ struct DescriptorNetOptions {
 class DescriptorNet final : public NetBackend {
   public:
     /// Takes over `descriptor`.
-    DescriptorNet(boost::asio::io_context& loop, std::mutex& device_lock, int descriptor,
+    DescriptorNet(boost::asio::io_context& loop, DeviceLock& device_lock, int descriptor,
                   DescriptorNetOptions options);
     ~DescriptorNet() override;
     DescriptorNet(const DescriptorNet&) = delete;

@@ -126,7 +126,7 @@ int open_device(std::string& name) {
 
 } // namespace
 
-std::unique_ptr<NetBackend> open_tap(boost::asio::io_context& loop, std::mutex& device_lock,
+std::unique_ptr<NetBackend> open_tap(boost::asio::io_context& loop, DeviceLock& device_lock,
                                      const TapConfig& config) {
     Interfaces interfaces;
     std::string name = config.interface;

@@ -7,9 +7,9 @@
 #pragma once
 
 #include "devmodel/backends/net/net_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -25,7 +25,7 @@ struct TapConfig {
 
 /// Throws std::runtime_error with what went wrong and how to mend it. The backend can do checksums and
 /// segmentation in both directions.
-[[nodiscard]] std::unique_ptr<NetBackend> open_tap(boost::asio::io_context& loop, std::mutex& device_lock,
+[[nodiscard]] std::unique_ptr<NetBackend> open_tap(boost::asio::io_context& loop, DeviceLock& device_lock,
                                                    const TapConfig& config);
 
 } // namespace escalus

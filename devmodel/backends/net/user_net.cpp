@@ -33,7 +33,7 @@ in_addr parse_address(const std::string& text, std::uint32_t otherwise) {
 
 // Outlives the backend while the loop has completions of it under way.
 struct UserNet::State : std::enable_shared_from_this<State> {
-    State(boost::asio::io_context& io, std::mutex& device_lock, Clock& guest_clock)
+    State(boost::asio::io_context& io, DeviceLock& device_lock, Clock& guest_clock)
         : loop{io}, lock{device_lock}, clock{guest_clock}, poll{io}, alarm{guest_clock, [this] { work(); }} {}
 
     void open(const UserNetConfig& config) {
@@ -159,7 +159,7 @@ struct UserNet::State : std::enable_shared_from_this<State> {
     }
 
     boost::asio::io_context& loop;
-    std::mutex& lock;
+    DeviceLock& lock;
     Clock& clock;
     SlirpPoll poll;
     Timer alarm;
@@ -171,7 +171,7 @@ struct UserNet::State : std::enable_shared_from_this<State> {
     bool delivery_posted = false, closed = false;
 };
 
-UserNet::UserNet(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
+UserNet::UserNet(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
                  const UserNetConfig& config)
     : state_{std::make_shared<State>(loop, device_lock, clock)} {
     try {

@@ -13,9 +13,9 @@
 #include "devmodel/backends/net/net_backend.hpp"
 #include "devmodel/config/network_config.hpp"
 #include "devmodel/machine/clock.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
-#include <mutex>
 
 namespace boost::asio {
 class io_context;
@@ -26,7 +26,7 @@ namespace escalus {
 class UserNet final : public NetBackend {
   public:
     /// Throws std::runtime_error, for example when a port is taken.
-    UserNet(boost::asio::io_context& loop, std::mutex& device_lock, Clock& clock,
+    UserNet(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
             const UserNetConfig& config);
     ~UserNet() override;
     UserNet(const UserNet&) = delete;

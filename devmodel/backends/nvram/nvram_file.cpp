@@ -133,7 +133,7 @@ std::error_code store(int fd, std::uint64_t image_bytes, std::span<const std::ui
 } // namespace
 
 struct NvramFile::State {
-    State(std::string file, Descriptor descriptor, boost::asio::io_context& io, std::mutex& device_lock)
+    State(std::string file, Descriptor descriptor, boost::asio::io_context& io, DeviceLock& device_lock)
         : path{std::move(file)}, fd{std::move(descriptor)}, loop{io}, lock{device_lock} {}
 
     void read_image(std::size_t size);
@@ -157,7 +157,7 @@ struct NvramFile::State {
     std::string path;
     Descriptor fd;
     boost::asio::io_context& loop;
-    std::mutex& lock;
+    DeviceLock& lock;
     std::vector<std::uint8_t> image;
     std::vector<std::uint8_t> dirty; // by page: 0 or 1
     bool healthy = true;
@@ -219,7 +219,7 @@ void NvramFile::State::start() {
 }
 
 std::unique_ptr<NvramFile> NvramFile::open(const std::string& path, std::span<const std::uint8_t> initial,
-                                           boost::asio::io_context& loop, std::mutex& device_lock) {
+                                           boost::asio::io_context& loop, DeviceLock& device_lock) {
     constexpr int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     int fd = ::open(path.c_str(), flags);
     if (fd < 0 && errno == ENOENT) {

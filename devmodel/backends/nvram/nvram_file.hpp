@@ -10,9 +10,9 @@
 #pragma once
 
 #include "devmodel/backends/nvram/nvram_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
-#include <mutex>
 #include <string>
 
 namespace boost::asio {
@@ -27,7 +27,7 @@ class NvramFile final : public NvramBackend {
     /// made. The file is locked: no other machine may use it. `device_lock` is taken for what a completion
     /// does on the loop thread. Throws std::runtime_error for the user.
     static std::unique_ptr<NvramFile> open(const std::string& path, std::span<const std::uint8_t> initial,
-                                           boost::asio::io_context& loop, std::mutex& device_lock);
+                                           boost::asio::io_context& loop, DeviceLock& device_lock);
     /// Waits until all that was written is on stable storage.
     ~NvramFile() override;
     NvramFile(const NvramFile&) = delete;

@@ -2,6 +2,7 @@
 // A machine without an engine: it remembers what was asked of it, and shows a little text screen or picture.
 #pragma once
 
+#include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/machine.hpp"
 
 #include <utility>
@@ -31,7 +32,7 @@ class FakeMachine final : public Machine, public Display, public KeyboardSink, p
     Display* display() override { return has_display ? this : nullptr; }
     KeyboardSink& keyboard() override { return *this; }
     PointerSink& pointer() override { return *this; }
-    std::mutex& lock() override { return lock_; }
+    DeviceLock& lock() override { return lock_; }
     [[nodiscard]] std::vector<ExitCount> exit_statistics() override { return {{"io", 7}, {"cpuid", 3}}; }
     [[nodiscard]] std::vector<VcpuCount> vcpu_statistics() override {
         return {{1.0, 5, 3, 1}, {0.5, 4, 2, 0}};
@@ -56,7 +57,7 @@ class FakeMachine final : public Machine, public Display, public KeyboardSink, p
     bool has_display = true, text_mode = true;
 
   private:
-    std::mutex lock_;
+    DeviceLock lock_;
 };
 
 } // namespace escalus

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/guest_clock.hpp"
 
 #include <string>
@@ -15,7 +16,7 @@ constexpr std::uint64_t hz = 2'000'000'000;
 
 struct Fixture {
     boost::asio::io_context loop;
-    std::mutex lock;
+    DeviceLock lock;
     GuestClock clock{loop, lock, [] { return fake_tsc; }};
     Fixture() {
         fake_tsc = 1'000'000'000'000;
@@ -129,7 +130,7 @@ TEST_CASE_METHOD(Fixture, "a timer may re-arm, cancel and move others from its c
 
 TEST_CASE("the real clock fires through the loop with the lock held") {
     boost::asio::io_context loop;
-    std::mutex lock;
+    DeviceLock lock;
     GuestClock clock{loop, lock};
     const TscMeter meter;
     const auto measured = meter.result();

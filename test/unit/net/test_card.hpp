@@ -3,6 +3,7 @@
 #pragma once
 
 #include "devmodel/backends/net/net_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <chrono>
 #include <mutex>
@@ -26,7 +27,7 @@ struct TestCard final : NetCard {
     }
     /// A call of the card's, as it makes it.
     template <typename Call>
-    void call(std::mutex& lock, Call what) {
+    void call(DeviceLock& lock, Call what) {
         const std::lock_guard guard{lock};
         busy = true;
         what();
@@ -42,7 +43,7 @@ struct TestCard final : NetCard {
 
 struct Loop {
     boost::asio::io_context io;
-    std::mutex lock;
+    DeviceLock lock;
     /// Runs the loop until `done`, or gives up.
     template <typename Done>
     void run_until(Done done) {

@@ -2,6 +2,7 @@
 // The file of a small non-volatile memory: made, kept, finished after a crash, refused.
 #include "devmodel/backends/nvram/nvram_file.hpp"
 #include "devmodel/backends/nvram/nvram_journal.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <csignal>
 #include <cstdlib>
@@ -54,7 +55,7 @@ struct Fixture {
     fs::path folder, path;
     boost::asio::io_context loop;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{loop.get_executor()};
-    std::mutex lock;
+    DeviceLock lock;
     Bytes initial = Bytes(5 * nvram_page + 100);
 };
 

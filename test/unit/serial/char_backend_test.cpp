@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/char/open_char_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 
 #include <chrono>
 #include <filesystem>
@@ -56,7 +57,7 @@ struct Rig {
         CHECK(done());
     }
     boost::asio::io_context loop;
-    std::mutex lock;
+    DeviceLock lock;
     std::string received;
     std::size_t room = 1'000'000;
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Image files: opening, refusing, reading, writing, locking, and going away.
+#include "devmodel/machine/device_lock.hpp"
 #include "test/unit/storage/file_rig.hpp"
 
 #include <sys/wait.h>
@@ -147,7 +148,7 @@ TEST_CASE("acknowledged writes survive the sudden death of the process") {
     REQUIRE(child >= 0);
     if (child == 0) {
         boost::asio::io_context loop;
-        std::mutex lock;
+        DeviceLock lock;
         const auto backend = FileBackend::open(path, false, loop, lock);
         const auto data = pattern(65536, 0x66);
         bool done = false;

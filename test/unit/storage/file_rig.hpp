@@ -3,6 +3,7 @@
 #pragma once
 
 #include "devmodel/backends/block/file_backend.hpp"
+#include "devmodel/machine/device_lock.hpp"
 #include "test/unit/storage/ide_rig.hpp"
 
 #include <cstdlib>
@@ -67,7 +68,7 @@ struct Files {
     fs::path directory;
     boost::asio::io_context loop;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard{loop.get_executor()};
-    std::mutex lock;
+    DeviceLock lock;
 };
 
 } // namespace escalus::test

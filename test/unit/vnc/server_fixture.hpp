@@ -2,6 +2,7 @@
 // A VNC server on a loop of its own thread, a display to draw on, and records of what arrives.
 #pragma once
 
+#include "devmodel/machine/device_lock.hpp"
 #include "vnc/vnc_server.hpp"
 
 #include <atomic>
@@ -105,7 +106,7 @@ struct ServerFixture {
 
     boost::asio::io_context loop;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{loop.get_executor()};
-    std::mutex lock;
+    DeviceLock lock;
     CanvasDisplay display;
     Recorder recorder;
     std::unique_ptr<VncServer> server;
