@@ -10,8 +10,8 @@
 
 namespace escalus {
 
-/// The terminal on standard input, if it is one, is in raw mode for as long as this lives. What was typed ahead
-/// stays to be read.
+/// The terminal on standard input, if it is one, is in raw mode for as long as this lives. What was typed
+/// ahead stays to be read.
 class RawTerminal {
   public:
     RawTerminal() : active_{::isatty(STDIN_FILENO) == 1 && ::tcgetattr(STDIN_FILENO, &before_) == 0} {

@@ -5,8 +5,8 @@
 // of an access. It holds all vCPUs there and then, and the loop thread does the rest once they are out.
 #pragma once
 
-#include "devmodel/machine/device_lock.hpp"
 #include "devmodel/engine/near_memory.hpp"
+#include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/direct_boot.hpp"
 #include "devmodel/machine/guest_clock.hpp"
 #include "devmodel/machine/machine.hpp"

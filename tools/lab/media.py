@@ -154,7 +154,7 @@ read -r up _ </proc/uptime
 echo "guest: user space reached after $up s"
 script=$(word escalus.run)
 disk=$(word escalus.disk)
-export disk=${disk:-sda}
+export disk=${disk:-sda} server=$(word escalus.server)
 [ -n "$script" ] && sh "/scripts/$script"
 case $(word escalus.then) in
   reboot) reboot -f;;
@@ -227,7 +227,6 @@ chmod 755 /tmp/lease
 ip link set lo up
 ip link set eth0 up
 udhcpc -f -q -n -t 20 -i eth0 -s /tmp/lease
-server=$(word escalus.server)
 for i in 1 2 3; do
   if wget -q -O /tmp/fetched http://${server:-10.0.2.2}/data; then
     set -- $(sha256sum /tmp/fetched); echo "fetched: $1 $(wc -c </tmp/fetched)"; break
