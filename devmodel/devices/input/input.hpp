@@ -15,6 +15,8 @@ class KeyboardSink {
   public:
     virtual ~KeyboardSink() = default;
     virtual void key(KeyNumber number, bool down) = 0;
+    /// Whether a guest's driver takes keys from here.
+    [[nodiscard]] virtual bool listening() const { return true; }
 };
 
 class PointerSink {
@@ -24,6 +26,14 @@ class PointerSink {
     /// Relative motion: x to the right, y downwards, wheel away from the user negative; `buttons` is the
     /// whole state.
     virtual void move(int dx, int dy, int wheel, unsigned buttons) = 0;
+
+    /// Whether place() is to be used in the place of move(). It may change as the guest runs.
+    [[nodiscard]] virtual bool absolute() const { return false; }
+    static constexpr unsigned absolute_most = 32767;
+    /// A position in the picture, from 0 at its left or upper edge to absolute_most at the opposite one.
+    virtual void place(unsigned /*x*/, unsigned /*y*/, int /*wheel*/, unsigned /*buttons*/) {}
+    /// Whether a guest's driver takes motion from here.
+    [[nodiscard]] virtual bool listening() const { return true; }
 };
 
 } // namespace escalus
