@@ -77,6 +77,12 @@ std::string ahci(unsigned device, unsigned port) {
 std::string virtio_disk(unsigned device) {
     return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", device);
 }
+std::string usb_disk(unsigned device, unsigned function, std::optional<unsigned> hub, unsigned port) {
+    const auto way = hub ? fmt::format("/hub@{:x}", *hub + 1) : std::string{};
+    return fmt::format("/pci@i0cf8/usb@{:x},{:x}{}/storage@{:x}/channel@0/disk@0,0", device, function, way,
+                       port + 1);
+}
+
 std::string nvme(unsigned device) { // OVMF knows it by the number of QEMU's first one
     return fmt::format("/pci@i0cf8/pci8086,5845@{:x}/namespace@1,0", device);
 }

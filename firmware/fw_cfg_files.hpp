@@ -8,6 +8,7 @@
 #include "firmware/mp_table.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ namespace boot_path {
 [[nodiscard]] std::string virtio_disk(unsigned device);
 /// The NVMe controller that is this PCI device, and its first namespace.
 [[nodiscard]] std::string nvme(unsigned device);
+/// `hub`: the controller's port with a hub, whose port `port` is. Ports count from 0.
+[[nodiscard]] std::string usb_disk(unsigned device, unsigned function, std::optional<unsigned> hub,
+                                   unsigned port);
 [[nodiscard]] std::string floppy(unsigned unit);
 /// The option ROM of a PCI function (network boot).
 [[nodiscard]] std::string pci(unsigned device, unsigned function = 0);

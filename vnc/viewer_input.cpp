@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "vnc/viewer_input.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace escalus {
@@ -21,6 +22,11 @@ int motion(int from, int to, int extent) {
     else if (to == extent - 1 && from != extent - 1)
         delta += extent;
     return delta;
+}
+
+/// A position in a picture of this extent as a tablet reports it.
+unsigned scaled(unsigned position, unsigned extent) {
+    return extent < 2 ? 0 : std::min(position, extent - 1) * PointerSink::absolute_most / (extent - 1);
 }
 } // namespace
 
@@ -79,16 +85,17 @@ void ViewerInput::keysym(std::uint32_t keysym, bool down) {
 void ViewerInput::pointer(unsigned buttons, unsigned x, unsigned y, unsigned width, unsigned height) {
     const Position now{static_cast<int>(x), static_cast<int>(y)};
     const Position last = std::exchange(last_, now).value_or(now);
-    const int dx = motion(last.x, now.x, static_cast<int>(width));
-    const int dy = motion(last.y, now.y, static_cast<int>(height));
-
     const unsigned pressed = buttons & ~std::exchange(buttons_, buttons);
     const int wheel = ((pressed & rfb_wheel_down) != 0 ? 1 : 0) - ((pressed & rfb_wheel_up) != 0 ? 1 : 0);
     const unsigned state = ((buttons & rfb_left) != 0 ? PointerSink::left : 0) |
                            ((buttons & rfb_right) != 0 ? PointerSink::right : 0) |
                            ((buttons & rfb_middle) != 0 ? PointerSink::middle : 0);
     const std::lock_guard guard{lock_};
-    pointer_.move(dx, dy, wheel, state);
+    if (pointer_.absolute())
+        pointer_.place(scaled(x, width), scaled(y, height), wheel, state);
+    else
+        pointer_.move(motion(last.x, now.x, static_cast<int>(width)),
+                      motion(last.y, now.y, static_cast<int>(height)), wheel, state);
 }
 
 void ViewerInput::release() {

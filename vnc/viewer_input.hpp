@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// One viewer's keys and pointer, made into what a PC's keyboard and a relative mouse do.
+// One viewer's keys and pointer, made into what a PC's keyboard and a relative mouse or a tablet do.
 //
 // Keys come by number (QEMU's extended key event), which is passed on, or by keysym, for which the keymap
 // says key and modifiers; modifiers that the viewer does not hold are pressed around the key. The pointer
-// comes by position; differences are passed on. Where the pointer arrives at an edge of the picture, the
-// guest's is pushed a whole screen towards it, so that the two agree again whatever acceleration the guest
-// applied.
+// comes by position, which is what a tablet takes; for a mouse, differences are passed on. Where the pointer
+// arrives at an edge of the picture, the guest's is pushed a whole screen towards it, so that the two agree
+// again whatever acceleration the guest applied.
 #pragma once
 
 #include "devmodel/devices/input/input.hpp"

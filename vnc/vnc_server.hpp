@@ -11,9 +11,10 @@
 //     for it is bounded.
 //   - The display is refreshed (30 times a second) only while a viewer waits for an update.
 //
-// The pointer is relative for the guest (a PS/2 mouse): the server sends the differences of the viewer's
-// positions. The guest's own acceleration makes its pointer drift from the viewer's; moving the viewer's
-// pointer to an edge of the picture pushes the guest's against the same edge, which lines them up again.
+// A guest with a USB tablet gets the viewer's positions. Else the pointer is relative for the guest (a PS/2
+// mouse): the server sends the differences of the viewer's positions. The guest's own acceleration makes its
+// pointer drift from the viewer's; moving the viewer's pointer to an edge of the picture pushes the guest's
+// against the same edge, which lines them up again.
 #pragma once
 
 #include "devmodel/config/machine_config.hpp"

@@ -338,6 +338,11 @@ class DiskParser {
 
 } // namespace
 
+std::optional<ImageFormat> image_format(std::string_view name) {
+    const auto* found = find_format(name);
+    return found == nullptr ? std::nullopt : std::optional{found->format};
+}
+
 std::optional<DiskSpec> parse_disk_spec(std::string_view text, const Position& where,
                                         Diagnostics& diagnostics) {
     return DiskParser{text, where, diagnostics}.parse();

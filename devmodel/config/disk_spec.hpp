@@ -28,6 +28,9 @@ struct DiskSpec {
     }
 };
 
+/// "raw", "qcow2" ...
+[[nodiscard]] std::optional<ImageFormat> image_format(std::string_view name);
+
 /// `where` is the position of the text's first character.
 [[nodiscard]] std::optional<DiskSpec> parse_disk_spec(std::string_view text, const Position& where,
                                                       Diagnostics& diagnostics);

@@ -35,6 +35,12 @@ struct DiskConfig {
     [[nodiscard]] bool is_nbd() const { return path.starts_with("nbd:") || path.starts_with("nbd+unix:"); }
 };
 
+enum class UsbDeviceKind { Tablet, Keyboard, Disk };
+struct UsbDeviceConfig {
+    UsbDeviceKind kind = UsbDeviceKind::Tablet;
+    DiskConfig disk; ///< of a disk; `device` is what messages call it: "usb0" ...
+};
+
 enum class LifecycleAction { Destroy, Restart, Preserve };
 
 enum class SerialKind { None, Unix, File, Pty, Stdio };
@@ -78,6 +84,8 @@ struct MachineConfig {
     unsigned cpu_cap = 0;               ///< per cent of one CPU; 0: no limit
     std::vector<DiskConfig> disks;
     std::vector<NetworkConfig> networks;
+    bool usb = false; ///< whether there is a USB controller
+    std::vector<UsbDeviceConfig> usb_devices;
     std::string boot = "cda"; ///< letters c (disk), d (CD-ROM), a (floppy), n (network), in order
     std::string kernel, ramdisk, cmdline;
     std::vector<std::string>

@@ -6,6 +6,7 @@
 #include "devmodel/config/key_table.hpp"
 #include "devmodel/config/network_spec.hpp"
 #include "devmodel/config/settings.hpp"
+#include "devmodel/config/usb_settings.hpp"
 #include "devmodel/config/vnc_settings.hpp"
 #include "vmm/abi/abi.hpp"
 
@@ -55,6 +56,7 @@ class Builder {
         cpu_share();
         disks();
         networks();
+        usb();
         boot();
         firmware();
         direct_boot();
@@ -417,6 +419,23 @@ class Builder {
             diagnostics_->error((*texts)[networks_max].where,
                                 fmt::format("a machine has {} network cards at most", networks_max),
                                 "take some out of the list");
+    }
+
+    void usb() {
+        MachineConfig& machine = result_.machine;
+        auto usb = usb_settings(settings_);
+        machine.usb = usb.controller;
+        for (auto& device : usb.devices) {
+            auto& disk = device.config.disk;
+            if (device.config.kind == UsbDeviceKind::Disk) {
+                disk.snapshot = settings_.boolean("snapshot").value_or(false);
+                if (!disk.is_nbd()) {
+                    disk.path = file(FileUse::Kind::Disk, disk.path, device.where, !disk.snapshot);
+                    result_.files.back().format = disk.format;
+                }
+            }
+            machine.usb_devices.push_back(std::move(device.config));
+        }
     }
 
     void boot() {

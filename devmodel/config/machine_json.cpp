@@ -110,6 +110,22 @@ json::object disk_json(const DiskConfig& disk) {
     return result;
 }
 
+json::object usb_json(const MachineConfig& machine) {
+    json::array devices;
+    for (const UsbDeviceConfig& device : machine.usb_devices) {
+        json::object item{{"kind", to_string(device.kind)}};
+        if (device.kind == UsbDeviceKind::Disk) {
+            item["path"] = device.disk.path;
+            if (device.disk.format != ImageFormat::Raw)
+                item["format"] = to_string(device.disk.format);
+            if (device.disk.snapshot)
+                item["snapshot"] = true;
+        }
+        devices.push_back(std::move(item));
+    }
+    return {{"controller", "uhci"}, {"devices", std::move(devices)}};
+}
+
 } // namespace
 
 json::object to_json(const MachineConfig& machine) {
@@ -145,6 +161,8 @@ json::object to_json(const MachineConfig& machine) {
             networks.push_back(network_json(network));
         result["networks"] = std::move(networks);
     }
+    if (machine.usb)
+        result["usb"] = usb_json(machine);
     result["kernel"] = or_null(machine.kernel);
     result["ramdisk"] = or_null(machine.ramdisk);
     result["modules"] = std::move(modules);
@@ -237,6 +255,18 @@ std::string_view to_string(DiskKind kind) {
         break;
     }
     return "floppy";
+}
+
+std::string_view to_string(UsbDeviceKind kind) {
+    switch (kind) {
+    case UsbDeviceKind::Tablet:
+        return "tablet";
+    case UsbDeviceKind::Keyboard:
+        return "keyboard";
+    case UsbDeviceKind::Disk:
+        break;
+    }
+    return "disk";
 }
 
 std::string_view to_string(SerialKind kind) {

@@ -22,5 +22,6 @@ namespace escalus {
 /// As QEMU's tools call it.
 [[nodiscard]] std::string_view to_string(ImageFormat format);
 [[nodiscard]] std::string_view to_string(SerialKind kind);
+[[nodiscard]] std::string_view to_string(UsbDeviceKind kind);
 
 } // namespace escalus

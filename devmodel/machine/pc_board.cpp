@@ -6,6 +6,10 @@
 #include "devmodel/backends/nvram/nvram_file.hpp"
 #include "devmodel/devices/storage/ata_disk.hpp"
 #include "devmodel/devices/storage/atapi_cdrom.hpp"
+#include "devmodel/devices/usb/usb_disk.hpp"
+#include "devmodel/devices/usb/usb_hub.hpp"
+#include "devmodel/devices/usb/usb_keyboard.hpp"
+#include "devmodel/devices/usb/usb_tablet.hpp"
 #include "devmodel/devices/virtio/virtio_blk.hpp"
 #include "devmodel/machine/pci_setup.hpp"
 #include "firmware/find_firmware.hpp"
@@ -29,9 +33,9 @@ namespace {
 constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
 // I/O APIC inputs that no wire of the board drives: the HPET's own choice.
 constexpr std::uint32_t hpet_routes = 0xf00000;
-constexpr unsigned ide_device = 1, ide_function = 1, first_network_device = 3, ahci_device = 8,
-                   first_nvme_device = 0x0c, first_virtio_device = 0x10, virtio_disks = 16, nvme_disks = 4,
-                   most_disk_queues = 4;
+constexpr unsigned ide_device = 1, ide_function = 1, usb_function = 2, first_network_device = 3,
+                   ahci_device = 8, first_nvme_device = 0x0c, first_virtio_device = 0x10, virtio_disks = 16,
+                   nvme_disks = 4, most_disk_queues = 4;
 
 struct ComPort {
     std::uint16_t base;
@@ -76,12 +80,24 @@ std::string boot_path_of(const DiskConfig& disk) {
     return boot_path::ide(n / 2, n % 2);
 }
 
+std::string usb_boot_path(const MachineConfig& config, unsigned number) {
+    const bool behind_hub = config.usb_devices.size() > Uhci::port_count && number > 0;
+    return boot_path::usb_disk(ide_device, usb_function, behind_hub ? std::optional{1u} : std::nullopt,
+                               behind_hub ? number - 1 : number);
+}
+
 /// A disk of another machine, or another disk of this one, has another UUID.
 nvme::Identity nvme_identity(const MachineConfig& config, const DiskConfig& disk) {
     const auto uuid = boost::uuids::name_generator_sha1{boost::uuids::ns::oid()}(config.uuid + disk.device);
     nvme::Identity identity{.serial = disk.device};
     std::ranges::copy(uuid, identity.uuid.begin());
     return identity;
+}
+
+/// Twelve hexadecimal digits, another one for another disk, too.
+std::string usb_serial(const MachineConfig& config, const DiskConfig& disk) {
+    const auto uuid = boost::uuids::name_generator_sha1{boost::uuids::ns::oid()}(config.uuid + disk.device);
+    return fmt::format("{:02X}", fmt::join(uuid.begin(), uuid.begin() + 6, ""));
 }
 
 std::uint32_t host_cpu_signature() {
@@ -173,6 +189,8 @@ PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& 
     plug_pci();
     open_disks(loop, device_lock, config, runtime_directory);
     open_networks(loop, device_lock, config);
+    if (config.usb)
+        open_usb(loop, device_lock, config, runtime_directory);
     open_serial(loop, device_lock, clock, config, runtime_directory);
     tell_firmware(config);
     set_cmos_memory_sizes();
@@ -263,6 +281,48 @@ void PcBoard::open_networks(boost::asio::io_context& loop, DeviceLock& device_lo
     }
 }
 
+// The first device is at the first port. When the others are too many for the second, a hub is there.
+void PcBoard::open_usb(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
+                       const std::string& runtime_directory) {
+    usb.emplace(PciSpaces{ports, memory_bus}, space, clock_);
+    pci.plug(ide_device, usb_function, *usb);
+    usb->connect_intx(piix3.intx_line(ide_device, Uhci::piix3.interrupt_pin));
+    devices_.push_back(&*usb);
+    const auto& wanted = config.usb_devices;
+    auto hub = wanted.size() > Uhci::port_count ? std::make_unique<UsbHub>() : nullptr;
+    for (unsigned i = 0; i < wanted.size(); ++i) {
+        auto device = make_usb_device(wanted[i], loop, device_lock, config, runtime_directory);
+        if (hub && i > 0)
+            hub->attach(i - 1, std::move(device));
+        else
+            usb->attach(i, std::move(device));
+    }
+    if (hub)
+        usb->attach(1, std::move(hub));
+}
+
+std::unique_ptr<UsbDevice> PcBoard::make_usb_device(const UsbDeviceConfig& device,
+                                                    boost::asio::io_context& loop, DeviceLock& device_lock,
+                                                    const MachineConfig& config,
+                                                    const std::string& runtime_directory) {
+    switch (device.kind) {
+    case UsbDeviceKind::Tablet: {
+        auto tablet = std::make_unique<UsbTablet>(clock_);
+        pointer.prefer(*tablet);
+        return tablet;
+    }
+    case UsbDeviceKind::Keyboard: {
+        auto usb_keyboard = std::make_unique<UsbKeyboard>(clock_);
+        keys.prefer(*usb_keyboard);
+        return usb_keyboard;
+    }
+    case UsbDeviceKind::Disk:
+        break;
+    }
+    return std::make_unique<UsbDisk>(open_image(device.disk, loop, device_lock, runtime_directory),
+                                     usb_serial(config, device.disk));
+}
+
 void PcBoard::open_serial(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
                           const MachineConfig& config, const std::string& runtime_directory) {
     for (unsigned n = 0; n < config.serial.size() && n < com_ports.size(); ++n) {
@@ -301,6 +361,9 @@ void PcBoard::tell_firmware(const MachineConfig& config) {
                 continue;
             told.boot_order.push_back(boot_path_of(disk));
         }
+        for (unsigned i = 0; letter == 'c' && i < config.usb_devices.size(); ++i)
+            if (config.usb_devices[i].kind == UsbDeviceKind::Disk)
+                told.boot_order.push_back(usb_boot_path(config, i));
     }
     add_firmware_files(fw_cfg, told);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The pc machine's main board: every device but the processors, built from a MachineConfig and wired.
 //
-//   PCI 00.0 i440FX   01.0 PIIX3 bridge   01.1 PIIX3 IDE   01.3 PIIX4 power management   02.0 VGA
+//   PCI 00.0 i440FX   01.0 PIIX3 bridge   01.1 PIIX3 IDE   01.2 PIIX3 USB, when it is asked for
+//       01.3 PIIX4 power management   02.0 VGA
 //       03.0 to 07.0 network cards   08.0 AHCI, when a disk is plugged into it   0c.0 to 0f.0 NVMe disks
 //       10.0 to 1f.0 virtio disks
 #pragma once
@@ -26,12 +27,14 @@
 #include "devmodel/devices/chipset/system_ports.hpp"
 #include "devmodel/devices/display/vga.hpp"
 #include "devmodel/devices/input/i8042.hpp"
+#include "devmodel/devices/input/input_choice.hpp"
 #include "devmodel/devices/input/ps2_keyboard.hpp"
 #include "devmodel/devices/input/ps2_mouse.hpp"
 #include "devmodel/devices/serial/uart16550.hpp"
 #include "devmodel/devices/storage/ahci.hpp"
 #include "devmodel/devices/storage/nvme.hpp"
 #include "devmodel/devices/storage/piix_ide.hpp"
+#include "devmodel/devices/usb/uhci.hpp"
 #include "devmodel/devices/virtio/virtio_pci.hpp"
 #include "devmodel/machine/address_space.hpp"
 #include "devmodel/machine/apic_window.hpp"
@@ -109,6 +112,7 @@ class PcBoard {
     std::vector<std::unique_ptr<VirtioPci>> virtio;
     std::vector<NetworkCard> networks;
     std::vector<std::unique_ptr<Nvme>> nvme;
+    std::optional<Uhci> usb;
     std::optional<Vga> vga;
     std::optional<CfiFlash> flash; // UEFI's variables, below the ROM
     I8254 pit;
@@ -119,6 +123,9 @@ class PcBoard {
     Ps2Keyboard keyboard;
     Ps2Mouse mouse;
     I8042 i8042;
+    // What the user's keys and pointer go to.
+    KeyboardChoice keys{keyboard};
+    PointerChoice pointer{mouse};
     /// By COM port; null where there is none.
     std::vector<std::unique_ptr<CharBackend>> serial_backends;
     std::vector<std::unique_ptr<Uart16550>> uarts;
@@ -130,6 +137,11 @@ class PcBoard {
     void open_disks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
                     const std::string& runtime_directory);
     void open_networks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config);
+    void open_usb(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
+                  const std::string& runtime_directory);
+    std::unique_ptr<UsbDevice> make_usb_device(const UsbDeviceConfig& device, boost::asio::io_context& loop,
+                                               DeviceLock& device_lock, const MachineConfig& config,
+                                               const std::string& runtime_directory);
     void open_serial(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
                      const MachineConfig& config, const std::string& runtime_directory);
     void tell_firmware(const MachineConfig& config);

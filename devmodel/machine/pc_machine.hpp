@@ -38,8 +38,8 @@ class PcMachine final : public Machine, public NearMemory, private VcpuHost {
     [[nodiscard]] MachineState state() const override;
     [[nodiscard]] double cpu_seconds() const override;
     Display* display() override { return board_.vga ? &*board_.vga : nullptr; }
-    KeyboardSink& keyboard() override { return board_.keyboard; }
-    PointerSink& pointer() override { return board_.mouse; }
+    KeyboardSink& keyboard() override { return board_.keys; }
+    PointerSink& pointer() override { return board_.pointer; }
     DeviceLock& lock() override { return lock_; }
     [[nodiscard]] std::vector<ExitCount> exit_statistics() override;
     [[nodiscard]] std::vector<VcpuCount> vcpu_statistics() override;

@@ -302,6 +302,39 @@ TEST_CASE_METHOD(Fixture, "network cards are on the PCI bus from device 3 on") {
     CHECK(found[2] == 0xffffffff);
 }
 
+TEST_CASE_METHOD(Fixture,
+                 "the USB controller is function 2 of the PIIX3, with a hub when its ports are not enough") {
+    config.usb = true;
+    config.usb_devices = {{.kind = UsbDeviceKind::Keyboard, .disk = {}}};
+    const bool many = GENERATE(false, true);
+    if (many) {
+        config.usb_devices.push_back({.kind = UsbDeviceKind::Tablet, .disk = {}});
+        config.usb_devices.push_back(
+            {.kind = UsbDeviceKind::Disk, .disk = {.path = bios.path(), .device = "usb0"}});
+    }
+    auto& cpu = engine.vcpu(0);
+    std::array<std::uint64_t, 3> found{};
+    const auto read = [&](unsigned offset, std::uint64_t& into) {
+        cpu.then(out(0xcf8, 0x80000a00 | offset, 4));
+        cpu.then(in(0xcfc, 4));
+        cpu.then(look([&into](abi::VcpuPage& page) { into = page.gpr[abi::rax]; }));
+    };
+    read(0x00, found[0]);
+    read(0x3c, found[1]);
+    cpu.then(out(0xcf8, 0x80000a20, 4));
+    cpu.then(out(0xcfc, 0xc040, 4));
+    cpu.then(out(0xcf8, 0x80000a04, 4));
+    cpu.then(out(0xcfc, 5, 4));
+    cpu.then(in(0xc050, 4));
+    cpu.then(look([&](abi::VcpuPage& page) { found[2] = page.gpr[abi::rax]; }));
+    start();
+    cpu.wait_for_steps(12);
+    CHECK(found[0] == 0x70208086);
+    CHECK((found[1] >> 8 & 0xff) == 4);
+    CHECK((found[2] & 1) == 1);
+    CHECK((found[2] >> 16 & 1) == (many ? 1 : 0));
+}
+
 TEST_CASE_METHOD(Fixture, "a network card that cannot be had is named, and what to write") {
     config.networks = {{.kind = NetworkKind::User, .user = {.forwards = {{.host_address = "256.1.1.1"}}}}};
     CHECK_THROWS_WITH(start(), Catch::Contains("256.1.1.1"));

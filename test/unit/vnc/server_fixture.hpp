@@ -49,8 +49,13 @@ struct Recorder final : KeyboardSink, PointerSink {
     void move(int dx, int dy, int wheel, unsigned buttons) override {
         moves.push_back({dx, dy, wheel, buttons});
     }
+    [[nodiscard]] bool absolute() const override { return tablet; }
+    void place(unsigned x, unsigned y, int wheel, unsigned buttons) override {
+        places.push_back({static_cast<int>(x), static_cast<int>(y), wheel, buttons});
+    }
     std::vector<std::pair<int, bool>> keys;
-    std::vector<Move> moves;
+    std::vector<Move> moves, places;
+    bool tablet = false;
 };
 
 struct ServerFixture {

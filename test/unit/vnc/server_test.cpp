@@ -160,6 +160,24 @@ TEST_CASE("the pointer arrives as motion, buttons and wheel") {
     CHECK(f.recorder.moves == wanted);
 }
 
+TEST_CASE("a tablet gets positions, scaled to its range") {
+    ServerFixture f;
+    f.recorder.tablet = true;
+    RfbClient viewer{f.server->port()};
+    REQUIRE(viewer.handshake() == 0);
+    viewer.pointer(0, 0, 0);
+    viewer.pointer(1, 63, 47);
+    viewer.pointer(9, 900, 900);
+    viewer.pointer(0, 32, 24);
+    const Moves wanted{{0, 0, 0, 0},
+                       {32767, 32767, 0, PointerSink::left},
+                       {32767, 32767, -1, PointerSink::left},
+                       {32767 * 32 / 63, 32767 * 24 / 47, 0, 0}};
+    CHECK(f.eventually([&] { return f.recorder.places.size() == wanted.size(); }));
+    CHECK(f.recorder.places == wanted);
+    CHECK(f.recorder.moves.empty());
+}
+
 TEST_CASE("a change of size reaches viewers that understand it") {
     ServerFixture f;
     for (const auto encoding : {RfbClient::new_size, RfbClient::extended_size}) {
