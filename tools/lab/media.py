@@ -243,6 +243,36 @@ while :; do
   sleep 1
 done
 """,
+    # What is found, 8 MiB written to a USB disk and read back, then the events of tablet and keyboard.
+    "usb": """for m in uhci-hcd usb-storage sd_mod usbhid hid-generic evdev; do modprobe $m; done
+for i in $(seq 300); do
+  [ -b /dev/$disk ] && grep -q Tablet /proc/bus/input/devices && grep -q 'USB Keyboard' /proc/bus/input/devices && break
+  sleep 0.5
+done
+for d in /sys/bus/usb/devices/*; do
+  [ -f $d/product ] && echo "usb: $(cat $d/idVendor):$(cat $d/idProduct) $(cat $d/product)"
+done
+echo "driver: $(readlink -f /sys/block/$disk)"
+echo "size: $(cat /sys/block/$disk/size)"
+seq -w 1 200000 >/tmp/base
+head -c 1048568 /tmp/base >/tmp/block
+read -r before _ </proc/uptime
+i=0; while [ $i -lt 8 ]; do printf '%08d' $i; cat /tmp/block; i=$((i+1)); done | \\
+  dd of=/dev/$disk bs=1M iflag=fullblock conv=fsync && echo disk written || echo disk failed
+read -r after _ </proc/uptime
+echo "written from $before to $after s"
+echo 3 >/proc/sys/vm/drop_caches
+set -- $(head -c 8388608 /dev/$disk | sha256sum); echo "disk holds $1"
+for e in /sys/class/input/event*; do
+  name=$(cat $e/device/name)
+  echo "input: $name"
+  case $name in *Tablet*) what=tablet;; *USB\\ Keyboard*) what=keyboard;; *) continue;; esac
+  while :; do echo "$what: $(dd bs=24 count=1 2>/dev/null | hexdump -v -e '24/1 "%02x"')"; done </dev/input/${e##*/} &
+done
+grep -i uhci /proc/interrupts
+echo usb: ready
+sleep 600
+""",
     "write-files": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
 mount -t ext4 /dev/$disk /mnt || exit
 i=1
@@ -268,11 +298,11 @@ def guest_kernel():
 
 
 def guest_initramfs(scripts=None, modules=(), flavour="generic",
-                    padding=0):
+                    padding=0, on_demand=()):
     """A small Linux system for guests: says on the console that it is up, runs the script that the kernel's
     command line names (escalus.run=NAME), then powers off, reboots or stays (escalus.then=)."""
     _, folder, version = packages.kernel(flavour)
-    archive = initramfs.base(folder, version, modules)
+    archive = initramfs.base(folder, version, modules, on_demand)
     archive.file("init", GUEST_INIT.encode(), 0o755)
     for name, text in (scripts or {}).items():
         archive.file(f"scripts/{name}", text.encode(), 0o755)

@@ -27,6 +27,7 @@ BOCHS_MEDIA = ("grub-rescue",)
 NETWORK_MODULES = ("virtio_net", "8139cp", "8139too", "e1000", "ne2k_pci", "pcnet32")
 DISK_MODULES = ("ata_piix", "ahci", "nvme", "virtio_pci", "virtio_blk", "ata_generic", "sd_mod", "sr_mod", "isofs",
                 "crc32c_generic", "ext4")
+USB_MODULES = ("uhci_hcd", "usb_storage", "usbhid", "hid_generic", "evdev")  # loaded by the test that is about them
 
 
 class Report:
@@ -94,7 +95,8 @@ class Shared:
                 continue  # what is not used need not be loaded
             files[f"{TESTS}/{name}"] = packages.kernel(flavour)[0]
             modules = (*DISK_MODULES, *NETWORK_MODULES, "button") if flavour == "generic" else ("button",)
-            files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(media.GUEST_SCRIPTS, modules, flavour)
+            files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(
+                media.GUEST_SCRIPTS, modules, flavour, on_demand=USB_MODULES if flavour == "generic" else ())
         return machine.parts(kernel, install_tree=self.install, extra_files=files,
                              extra_programs=[build.program("hostile_hypercalls"), build.program("escalus_next_abi"),
                                              build.program("register_holder")],
