@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/block/file_backend.hpp"
 
+#include "devmodel/backends/block/image_file.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -14,11 +16,10 @@
 #include <boost/asio/thread_pool.hpp>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/fs.h>
 #include <linux/magic.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -44,21 +45,6 @@ std::error_code punch(int fd, std::uint64_t offset, std::uint64_t bytes, int mod
             return system_error(errno);
     return {};
 }
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_{fd} {}
-    ~Descriptor() {
-        if (fd_ >= 0)
-            ::close(fd_);
-    }
-    Descriptor(Descriptor&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
-    Descriptor& operator=(Descriptor&&) = delete;
-    [[nodiscard]] int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
 
 // pread/pwrite of all bytes.
 std::error_code read_all(int fd, std::uint64_t offset, std::span<std::uint8_t> data) {
@@ -89,21 +75,14 @@ std::error_code write_all(int fd, std::uint64_t offset, std::span<const std::uin
     return {};
 }
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
-    throw std::runtime_error{fmt::format("{}: {}", path, why)};
+/// fstat() that works in the sandbox: the C library makes it from newfstatat, which takes paths as well and
+/// is refused there.
+bool look_at(int fd, struct stat& info) {
+    return ::syscall(SYS_fstat, fd, &info) == 0;
 }
 
-void lock_image(const std::string& path, int fd, bool read_only) {
-    struct flock lock {};
-    lock.l_type = static_cast<short>(read_only ? F_RDLCK : F_WRLCK);
-    lock.l_whence = SEEK_SET; // length 0: to the end, whatever that becomes
-    if (::fcntl(fd, F_OFD_SETLK, &lock) == 0)
-        return;
-    if (errno != EACCES && errno != EAGAIN)
-        return; // a file system without locks
-    refuse(path, read_only ? "the image is in use: another machine may write it"
-                           : "the image is in use by another machine (read-only sharing needs both sides "
-                             "to be read-only)");
+[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+    throw std::runtime_error{fmt::format("{}: {}", path, why)};
 }
 } // namespace
 
@@ -181,46 +160,36 @@ bool FileBackend::State::write_at_hand(std::uint64_t offset, std::span<const std
 
 std::unique_ptr<FileBackend> FileBackend::open(const std::string& path, bool read_only,
                                                boost::asio::io_context& loop, DeviceLock& device_lock) {
-    Descriptor fd{::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
-    if (fd.get() < 0) {
-        const int error = errno;
-        if (error == EISDIR) // opening a directory for writing
-            refuse(path, "is a directory, not a disk image or block device");
-        if (!read_only && (error == EACCES || error == EROFS || error == EPERM))
-            refuse(path, fmt::format("cannot be opened for writing: {} (a read-only disk can be given with "
-                                     "'r' instead of 'w')",
-                                     std::strerror(error)));
-        refuse(path, fmt::format("cannot be opened: {}", std::strerror(error)));
-    }
+    return adopt(open_image_file(path, read_only), path, loop, device_lock);
+}
+
+// Does what the sandbox lets it do: the descriptor may come from a process that has more rights.
+std::unique_ptr<FileBackend> FileBackend::adopt(Descriptor image, const std::string& path,
+                                                boost::asio::io_context& loop, DeviceLock& device_lock) {
     struct stat info {};
-    if (::fstat(fd.get(), &info) != 0)
+    const int mode = ::fcntl(image.get(), F_GETFL);
+    if (mode < 0 || !look_at(image.get(), info))
         refuse(path, std::strerror(errno));
-    if (S_ISDIR(info.st_mode))
-        refuse(path, "is a directory, not a disk image or block device");
     if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode))
         refuse(path, "is neither a regular file nor a block device");
-
-    auto state = std::make_unique<State>(path, std::move(fd), loop, device_lock);
-    state->read_only = read_only;
-    if (S_ISBLK(info.st_mode)) {
-        if (::ioctl(state->fd.get(), BLKGETSIZE64, &state->file_bytes) != 0)
-            refuse(path, fmt::format("its size cannot be found: {}", std::strerror(errno)));
-        int device_read_only = 0;
-        if (!read_only && ::ioctl(state->fd.get(), BLKROGET, &device_read_only) == 0 && device_read_only != 0)
-            refuse(path, "the block device is read-only (it can be given with 'r' instead of 'w')");
-    } else {
-        state->file_bytes = static_cast<std::uint64_t>(info.st_size);
-        struct statfs system {};
-        state->in_memory = ::fstatfs(state->fd.get(), &system) == 0 &&
-                           (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC);
-    }
-    if (state->file_bytes == 0)
+    if ((mode & O_ACCMODE) == O_WRONLY)
+        refuse(path, "was not opened for reading");
+    const auto end = ::lseek(image.get(), 0, SEEK_END);
+    if (end < 0)
+        refuse(path, fmt::format("its size cannot be found: {}", std::strerror(errno)));
+    if (end == 0)
         refuse(path, "is empty");
-    if (state->file_bytes % sector_bytes != 0 && !read_only)
+
+    auto state = std::make_unique<State>(path, std::move(image), loop, device_lock);
+    state->read_only = (mode & O_ACCMODE) == O_RDONLY;
+    state->file_bytes = static_cast<std::uint64_t>(end);
+    struct statfs system {};
+    state->in_memory = S_ISREG(info.st_mode) && ::fstatfs(state->fd.get(), &system) == 0 &&
+                       (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC);
+    if (state->file_bytes % sector_bytes != 0 && !state->read_only)
         refuse(path,
                fmt::format("its size, {} bytes, is not a multiple of {}", state->file_bytes, sector_bytes));
     state->size = (state->file_bytes + sector_bytes - 1) / sector_bytes * sector_bytes;
-    lock_image(path, state->fd.get(), read_only);
     return std::unique_ptr<FileBackend>{new FileBackend{std::move(state)}};
 }
 

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "devmodel/backends/block/block_backend.hpp"
+#include "devmodel/backends/host/descriptor.hpp"
 #include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
@@ -35,6 +36,10 @@ class FileBackend final : public BlockBackend {
     /// same.
     static std::unique_ptr<FileBackend> temporary(std::uint64_t size, boost::asio::io_context& loop,
                                                   DeviceLock& device_lock);
+    /// The same of an image that open_image_file() opened, in this process or another; `path` is for
+    /// messages.
+    static std::unique_ptr<FileBackend> adopt(Descriptor image, const std::string& path,
+                                              boost::asio::io_context& loop, DeviceLock& device_lock);
     /// Waits for the request under way, if any; completions that have not been delivered never will be.
     ~FileBackend() override;
     FileBackend(const FileBackend&) = delete;

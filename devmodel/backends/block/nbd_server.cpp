@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/block/nbd_server.hpp"
 
+#include "devmodel/backends/host/descriptor.hpp"
+
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -28,22 +30,6 @@ namespace {
 constexpr const char* program = "qemu-nbd";
 constexpr int patience_ms = 30'000;
 constexpr int first_passed = 3; // where systemd, and so QEMU, has the first socket
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd = -1) : fd_{fd} {}
-    ~Descriptor() {
-        if (fd_ >= 0)
-            ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    [[nodiscard]] int get() const { return fd_; }
-    int release() { return std::exchange(fd_, -1); }
-
-  private:
-    int fd_;
-};
 
 [[noreturn]] void fail(const std::string& image, const char* what, int error) {
     throw std::runtime_error{fmt::format("{}: {}: {}", image, what, std::strerror(error))};

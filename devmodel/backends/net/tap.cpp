@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/net/tap.hpp"
 
+#include "devmodel/backends/host/descriptor.hpp"
 #include "devmodel/backends/net/descriptor_net.hpp"
 #include "devmodel/backends/net/vnet_header.hpp"
 
@@ -29,22 +30,6 @@ namespace {
     const auto why = std::generic_category().message(errno);
     throw std::runtime_error{fmt::format("network: {}: {}{}", what, why, help)};
 }
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_{fd} {}
-    ~Descriptor() {
-        if (fd_ >= 0)
-            ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    [[nodiscard]] int get() const { return fd_; }
-    [[nodiscard]] int release() { return std::exchange(fd_, -1); }
-
-  private:
-    int fd_;
-};
 
 ifreq request_for(const std::string& interface) {
     ifreq request{};

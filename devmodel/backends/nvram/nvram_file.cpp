@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/nvram/nvram_file.hpp"
 
+#include "devmodel/backends/host/descriptor.hpp"
 #include "devmodel/backends/nvram/nvram_journal.hpp"
 
 #include <cerrno>
@@ -32,21 +33,6 @@ std::error_code last_error() {
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
     throw std::runtime_error{fmt::format("the file of the firmware's variables, {}, {}", path, why)};
 }
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_{fd} {}
-    ~Descriptor() {
-        if (fd_ >= 0)
-            ::close(fd_);
-    }
-    Descriptor(Descriptor&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
-    Descriptor& operator=(Descriptor&&) = delete;
-    [[nodiscard]] int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
 
 std::error_code write_all(int fd, std::uint64_t offset, std::span<const std::uint8_t> data) {
     while (!data.empty()) {
