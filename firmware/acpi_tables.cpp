@@ -97,7 +97,7 @@ std::vector<std::uint8_t> make_dsdt(const AcpiConfig& config) {
     set_name(aml, "ESPM", config.pm_base);
     set_name(aml, "ESCM", config.serial_ports);
     set_name(aml, "ESHP", config.hpet ? 1 : 0);
-    set_name(aml, "ESFD", config.floppy ? 1 : 0);
+    set_name(aml, "ESFD", config.floppy_drives);
     return aml;
 }
 

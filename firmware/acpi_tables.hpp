@@ -20,7 +20,7 @@ struct AcpiConfig {
     std::uint16_t pm_base = acpi_pm_base;
     std::uint32_t pci_window_base = 0xe000'0000; ///< first address of PCI's memory window (the end of RAM)
     unsigned serial_ports = 1;                   ///< a bit each: COM1 1, COM2 2, COM3 4, COM4 8
-    bool floppy = false;
+    unsigned floppy_drives = 0;                  ///< a bit each; none: there is no controller
 };
 
 struct AcpiFiles {

@@ -12,7 +12,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 1, "ESCALU", "ESCALUS ", 0x00000001)
     Name (ESPM, 0xE0000002) // I/O base of the PIIX4's power management registers
     Name (ESCM, 0xE0000003) // serial ports: bit 0 COM1 .. bit 3 COM4
     Name (ESHP, 0xE0000004) // 1: there is an HPET
-    Name (ESFD, 0xE0000005) // 1: there is a floppy controller
+    Name (ESFD, 0xE0000005) // floppy drives: bit 0 A, bit 1 B; none: there is no controller
 
     // PIIX4 datasheet, PMCNTRL: suspend type 0 is soft off. No other sleep state is offered.
     Name (\_S5, Package () {0x00, 0x00, 0x00, 0x00})
@@ -229,6 +229,18 @@ DefinitionBlock ("dsdt.aml", "DSDT", 1, "ESCALU", "ESCALUS ", 0x00000001)
                         IRQNoFlags () {6}
                         DMA (Compatibility, NotBusMaster, Transfer8) {2}
                     })
+                    // Which drives there are (ACPI 3.0, 9.10.1): A to D, and that there is no tape drive.
+                    Method (_FDE, 0, Serialized)
+                    {
+                        Store (Buffer (0x14) {}, Local0)
+                        CreateDWordField (Local0, 0x00, FDEA)
+                        CreateDWordField (Local0, 0x04, FDEC)
+                        CreateDWordField (Local0, 0x10, FDET)
+                        Store (And (ESFD, 0x01), FDEA)
+                        Store (ShiftRight (And (ESFD, 0x02), 0x01), FDEC)
+                        Store (0x02, FDET)
+                        Return (Local0)
+                    }
                 }
 
                 Method (COMS, 1, NotSerialized)

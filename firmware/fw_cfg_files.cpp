@@ -135,7 +135,7 @@ void add_firmware_files(FwCfg& fw_cfg, const FirmwareConfig& config) {
                                 .pm_base = config.uefi ? acpi_pm_base_uefi : acpi_pm_base,
                                 .pci_window_base = window,
                                 .serial_ports = config.serial_ports,
-                                .floppy = config.floppy});
+                                .floppy_drives = config.floppy_drives});
         fw_cfg.add_file("etc/acpi/tables", std::move(acpi.tables));
         fw_cfg.add_file("etc/acpi/rsdp", std::move(acpi.rsdp));
         loader = std::move(acpi.loader);

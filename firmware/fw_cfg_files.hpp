@@ -50,7 +50,7 @@ struct FirmwareConfig {
     std::vector<PciInterrupt> pci_interrupts{}; ///< the same
     bool acpi = true, apic = true, hpet = true;
     unsigned serial_ports = 1;             ///< a bit each: COM1 1, COM2 2, COM3 4, COM4 8
-    bool floppy = false;                   ///< a floppy controller exists
+    unsigned floppy_drives = 0;            ///< a bit each; none: there is no controller
     std::vector<std::string> boot_order{}; ///< device paths, first choice first
     /// OVMF and not SeaBIOS: another place for the PCI window and power management, and no MP table.
     bool uefi = false;

@@ -44,6 +44,24 @@ constexpr std::array table{
         "it, \\n is Enter, \\t Tab and \\\\ a backslash.",
         send_key_options, 1, any, run_send_key},
     Command{
+        "cd-insert", "[-f] NAME [DEVICE] FILE", "put a CD or DVD image into a guest's drive",
+        "DEVICE is the drive's name in the domain file (hdc); without it, the first CD-ROM drive. A medium\n"
+        "that is there is taken out. While the guest has the drive locked, as most systems do with a "
+        "mounted\n"
+        "CD, it is asked to let go and the command fails; -f changes the medium all the same.",
+        cd_options, 2, 3, run_cd_insert},
+    Command{"cd-eject", "[-f] NAME [DEVICE]", "take the medium out of a guest's CD-ROM drive",
+            "See cd-insert. A guest that was asked to let go opens the tray by itself once it can.",
+            cd_options, 1, 2, run_cd_eject},
+    Command{"floppy-insert", "[-r] NAME [DEVICE] FILE", "put a floppy disk image into a guest's drive",
+            "DEVICE is fda or fdb; without it, the first floppy drive.", floppy_options, 2, 3,
+            run_floppy_insert},
+    Command{"floppy-eject", "NAME [DEVICE]", "take the disk out of a guest's floppy drive", "", nullptr, 1, 2,
+            run_floppy_eject},
+    Command{"block-list", "[--json] NAME",
+            "list a guest's drives whose medium can be changed, and what is in them", "", json_option, 1, 1,
+            run_block_list},
+    Command{
         "shutdown", "[-w] NAME", "press a guest's power button",
         "The guest's system decides what becomes of that. With -w the command returns when the guest ended.",
         shutdown_options, 1, 1, run_shutdown},

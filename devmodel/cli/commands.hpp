@@ -37,6 +37,15 @@ bool attach_console(const std::string& path);
 // vga_console.cpp: until the user leaves or the guest ends.
 void attach_vga_console(const std::string& name);
 
+// media_commands.cpp
+int run_cd_insert(const Invocation& invocation);
+int run_cd_eject(const Invocation& invocation);
+void cd_options(boost::program_options::options_description_easy_init add);
+int run_floppy_insert(const Invocation& invocation);
+int run_floppy_eject(const Invocation& invocation);
+void floppy_options(boost::program_options::options_description_easy_init add);
+int run_block_list(const Invocation& invocation);
+
 // monitor_commands.cpp
 int run_dmesg(const Invocation& invocation);
 int run_version(const Invocation& invocation);

@@ -81,18 +81,48 @@ std::string ControlClient::read_line(std::chrono::milliseconds limit) {
     }
 }
 
-boost::json::object ControlClient::request(std::string_view name, boost::json::object arguments,
-                                           std::chrono::milliseconds limit) {
-    arguments["request"] = name;
-    const std::string line = boost::json::serialize(arguments) + '\n';
-    for (std::size_t sent = 0; sent < line.size();) {
-        const ssize_t count = ::send(socket_, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
+/// The descriptor (or -1) goes with the first byte.
+void ControlClient::send(std::string_view bytes, int descriptor) {
+    while (!bytes.empty()) {
+        iovec piece{const_cast<char*>(bytes.data()), bytes.size()}; // NOLINT: it is only read
+        msghdr message{};
+        message.msg_iov = &piece;
+        message.msg_iovlen = 1;
+        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> ancillary{};
+        if (descriptor >= 0) {
+            message.msg_control = ancillary.data();
+            message.msg_controllen = ancillary.size();
+            auto* part = CMSG_FIRSTHDR(&message);
+            part->cmsg_level = SOL_SOCKET;
+            part->cmsg_type = SCM_RIGHTS;
+            part->cmsg_len = CMSG_LEN(sizeof(int));
+            std::memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
+        }
+        const ssize_t count = ::sendmsg(socket_, &message, MSG_NOSIGNAL);
         if (count < 0 && errno == EINTR)
             continue;
         if (count <= 0)
             throw ControlError(fmt::format("the guest {} ended before it answered", name_));
-        sent += static_cast<std::size_t>(count);
+        descriptor = -1;
+        bytes.remove_prefix(static_cast<std::size_t>(count));
     }
+}
+
+boost::json::object ControlClient::request(std::string_view name, boost::json::object arguments,
+                                           std::chrono::milliseconds limit) {
+    arguments["request"] = name;
+    send(boost::json::serialize(arguments) + '\n', -1);
+    return reply_to_last(limit);
+}
+
+boost::json::object ControlClient::request_with(int descriptor, std::string_view name,
+                                                boost::json::object arguments) {
+    arguments["request"] = name;
+    send(boost::json::serialize(arguments) + '\n', descriptor);
+    return reply_to_last(std::chrono::seconds{10});
+}
+
+boost::json::object ControlClient::reply_to_last(std::chrono::milliseconds limit) {
     boost::system::error_code error;
     const auto reply = boost::json::parse(read_line(limit), error);
     const auto* object = error ? nullptr : reply.if_object();

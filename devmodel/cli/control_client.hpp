@@ -29,12 +29,16 @@ class ControlClient {
     boost::json::object request(std::string_view name, boost::json::object arguments,
                                 std::chrono::milliseconds limit = std::chrono::seconds{10});
     boost::json::object request(std::string_view name);
+    /// A request along with which the other side gets a copy of an open descriptor.
+    boost::json::object request_with(int descriptor, std::string_view name, boost::json::object arguments);
 
     /// The connection itself, for what follows a reply; and what of that was read with the reply already.
     [[nodiscard]] int socket() const { return socket_; }
     [[nodiscard]] std::string take_rest() { return std::exchange(buffer_, {}); }
 
   private:
+    void send(std::string_view bytes, int descriptor);
+    boost::json::object reply_to_last(std::chrono::milliseconds limit);
     [[nodiscard]] std::string read_line(std::chrono::milliseconds limit);
 
     std::string name_;

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <list>
 #include <optional>
 #include <utility>
@@ -17,6 +19,7 @@
 #include <boost/beast/core/detail/base64.hpp>
 #include <boost/json.hpp>
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -121,22 +124,52 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
             : server{std::move(owner)}, socket{std::move(connected)} {}
 
         void read() {
-            asio::async_read_until(
-                socket, asio::dynamic_buffer(input, line_max), '\n',
-                [self = shared_from_this()](boost::system::error_code error, std::size_t length) {
-                    if (error == asio::error::not_found)
-                        self->write(refused({"bad-request", "the request is too long"}), true);
-                    else if (error)
-                        self->end();
-                    else
-                        self->handle(length);
-                });
+            if (const auto end = input.find('\n'); end != std::string::npos)
+                return handle(end + 1);
+            if (input.size() > line_max)
+                return write(refused({"bad-request", "the request is too long"}), true);
+            socket.async_wait(Socket::wait_read,
+                              [self = shared_from_this()](boost::system::error_code error) {
+                                  if (error)
+                                      self->end();
+                                  else
+                                      self->receive();
+                              });
+        }
+
+        /// Takes what is there, and a descriptor that comes along with it.
+        void receive() {
+            std::array<char, 4096> bytes{};
+            alignas(cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> ancillary{};
+            iovec piece{bytes.data(), bytes.size()};
+            msghdr message{};
+            message.msg_iov = &piece;
+            message.msg_iovlen = 1;
+            message.msg_control = ancillary.data();
+            message.msg_controllen = ancillary.size();
+            const auto count = ::recvmsg(socket.native_handle(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+            if (count < 0 && (errno == EAGAIN || errno == EINTR))
+                return read();
+            if (count <= 0)
+                return end();
+            for (auto* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+                if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+                    continue;
+                for (std::size_t at = 0; at + sizeof(int) <= part->cmsg_len - CMSG_LEN(0);
+                     at += sizeof(int)) {
+                    int fd = -1;
+                    std::memcpy(&fd, CMSG_DATA(part) + at, sizeof fd);
+                    passed = Descriptor{fd};
+                }
+            }
+            input.append(bytes.data(), static_cast<std::size_t>(count));
+            read();
         }
 
         void handle(std::size_t length) {
             const std::string line = input.substr(0, length - 1);
             input.erase(0, length);
-            server->handle(line, *this);
+            server->handle(line, std::exchange(passed, Descriptor{}), *this);
         }
         Reply reply() {
             return [self = shared_from_this()](const json::object& answer) { self->write(answer, false); };
@@ -196,9 +229,10 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         Socket socket;
         std::string input, output;
         std::shared_ptr<ScreenFeed> feed; // of a client that watches the screen
+        Descriptor passed;
     };
 
-    void handle(const std::string& line, Session& session) {
+    void handle(const std::string& line, Descriptor passed, Session& session) {
         const auto reply = session.reply();
         boost::system::error_code error;
         json::parse_options limits;
@@ -213,6 +247,10 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
                 session.feed_screen(display());
             else if (name->get_string() == "send-key")
                 send_key(*request, reply);
+            else if (name->get_string() == "insert-medium")
+                reply(insert_medium(*request, std::move(passed)));
+            else if (name->get_string() == "eject-medium")
+                reply(eject_medium(*request));
             else
                 reply(answer(name->get_string()));
         } catch (const Refusal& refusal) {
@@ -235,6 +273,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
             Handler{"reboot", &Impl::reboot},
             Handler{"destroy", &Impl::destroy},
             Handler{"stat", &Impl::stat},
+            Handler{"drives", &Impl::drives},
             Handler{"screenshot", &Impl::screenshot},
             Handler{"screenshot-text", &Impl::screenshot_text},
         };
@@ -313,6 +352,65 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         json::object reply = info();
         reply["per_vcpu"] = std::move(vcpus);
         reply["exits"] = std::move(exits);
+        return reply;
+    }
+
+    json::object drives() {
+        json::array list;
+        for (const auto& drive : machine_.removable_drives())
+            list.push_back(json::object{
+                {"device", drive.device},
+                {"kind", to_string(drive.kind)},
+                {"medium", drive.medium.empty() ? json::value(nullptr) : json::value(drive.medium)}});
+        json::object reply = done();
+        reply["drives"] = std::move(list);
+        return reply;
+    }
+
+    /// The drive that a request names, or the first of its kind.
+    std::string drive_of(const json::object& request) {
+        const auto* kind = request.if_contains("kind");
+        const auto* device = request.if_contains("device");
+        if (kind == nullptr || !kind->is_string() || (device != nullptr && !device->is_string()))
+            throw Refusal{"bad-request", "\"kind\" is \"cdrom\" or \"floppy\", \"device\" a string"};
+        const std::string_view wanted = kind->get_string();
+        std::string known;
+        for (const auto& drive : machine_.removable_drives()) {
+            if (to_string(drive.kind) != wanted)
+                continue;
+            if (device == nullptr || std::string_view{device->get_string()} == drive.device)
+                return drive.device;
+            known += (known.empty() ? "" : ", ") + drive.device;
+        }
+        const std::string_view what = wanted == "floppy" ? "floppy drive" : "CD-ROM drive";
+        if (known.empty())
+            throw Refusal{"failed",
+                          fmt::format("the guest {} has no {}; its domain file can give it one: '{}'",
+                                      config_.name, what, wanted == "floppy" ? ",,fda" : ",,hdc,cdrom")};
+        throw Refusal{"failed", fmt::format("the guest {} has no {} {}; it has {}", config_.name, what,
+                                            std::string_view{device->get_string()}, known)};
+    }
+
+    static bool force_of(const json::object& request) {
+        const auto* force = request.if_contains("force");
+        return force != nullptr && force->is_bool() && force->get_bool();
+    }
+
+    json::object insert_medium(const json::object& request, Descriptor image) {
+        const auto* path = request.if_contains("path");
+        if (path == nullptr || !path->is_string() || !image)
+            throw Refusal{"bad-request", "\"path\" is a string, and the open image comes with the request"};
+        json::object reply = done();
+        const std::string device = drive_of(request);
+        machine_.insert_medium(device, std::move(image), std::string{path->get_string()}, force_of(request));
+        reply["device"] = device;
+        return reply;
+    }
+    json::object eject_medium(const json::object& request) {
+        json::object reply = done();
+        const std::string device = drive_of(request);
+        machine_.eject_medium(device, force_of(request));
+        reply["device"] = device;
         return reply;
     }
 

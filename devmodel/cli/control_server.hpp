@@ -14,6 +14,13 @@
 //   watch-screen                 {"ok": true}, then on the same connection a line for each change of the text
 //                                screen (screen_feed.hpp), until the client closes it
 //
+//   insert-medium                with "kind": "cdrom" or "floppy", "device" (or the first drive of that
+//   kind),
+//                                "path" for messages, "force", and the image's open descriptor as ancillary
+//                                data (SCM_RIGHTS); {"ok": true, "device": ...}
+//   eject-medium                 with "kind", "device", "force"; {"ok": true, "device": ...}
+//   drives                       {"ok": true, "drives": [{"device": ..., "kind": ..., "medium": ...}]}
+//
 // A request that cannot be done gets {"ok": false, "error": KIND, "message": TEXT} with KIND one of
 // "bad-request", "unknown-request", "wrong-state", "no-display", "failed". A line longer than 64 KiB ends the
 // connection. The socket is root's: who can open it may do anything to the guest.

@@ -317,13 +317,20 @@ class DiskParser {
         if (spec_.is_nbd() && spec_.format != ImageFormat::Raw)
             return error(text_, "what an NBD server gives is raw",
                          "leave the format away; give the file itself to have it taken for another format");
+        const bool floppy = spec_.vdev.starts_with("fd");
+        if (floppy && spec_.cdrom)
+            return error(text_, fmt::format("{} is a floppy drive, no CD-ROM drive", spec_.vdev),
+                         "leave cdrom away, or write hdc");
+        if (floppy && spec_.controller)
+            return error(text_, fmt::format("{} is a floppy drive, of neither virtio nor NVMe", spec_.vdev),
+                         "leave specification= away");
         if (spec_.cdrom) {
             if (writable_)
                 diagnostics_->warning(spec_.where, "a CD-ROM is read only, whatever the access mode says");
             spec_.read_only = true;
-        } else if (spec_.target.empty()) {
+        } else if (spec_.target.empty() && !floppy) {
             error(text_, "a disk needs a file or a device",
-                  "write its path first; only a CD-ROM drive can be empty: ',,hdc,cdrom'");
+                  "write its path first; only a CD-ROM or floppy drive can be empty: ',,hdc,cdrom', ',,fda'");
         }
     }
 

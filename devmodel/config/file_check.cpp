@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/backends/host/descriptor.hpp"
 #include "devmodel/config/image_signature.hpp"
 #include "devmodel/config/machine_description.hpp"
 #include "devmodel/config/machine_json.hpp"
+#include "devmodel/devices/storage/floppy_format.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,27 +20,14 @@
 namespace escalus {
 namespace {
 
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_{fd} {}
-    ~Descriptor() {
-        if (fd_ >= 0)
-            ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    [[nodiscard]] int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
 std::string_view what(FileUse::Kind kind) {
     switch (kind) {
     case FileUse::Kind::Disk:
         return "disk";
     case FileUse::Kind::CdRom:
         return "CD-ROM medium";
+    case FileUse::Kind::Floppy:
+        return "floppy disk";
     case FileUse::Kind::Kernel:
         return "kernel";
     case FileUse::Kind::Ramdisk:
@@ -107,18 +96,24 @@ class FileChecker {
                                 "make it writable, or give it to the guest read only: ',r' at the end");
             return complain(fmt::format("cannot be read: {}", why), {});
         }
-        if (::lseek(file.get(), 0, SEEK_END) == 0)
+        const auto size = ::lseek(file.get(), 0, SEEK_END);
+        if (size == 0)
             return complain("is empty", use.kind == FileUse::Kind::Disk
                                             ? fmt::format("make it, for example: truncate -s 8G {}", use.path)
                                             : std::string{});
         if (const int error = first_read_error(file.get()); error != 0)
             return complain(fmt::format("cannot be read: {}", std::generic_category().message(error)),
                             "its storage may be damaged, or no longer be there");
-        if (use.kind == FileUse::Kind::Disk && !of_its_format(use, file.get()))
+        const bool disk = use.kind == FileUse::Kind::Disk || use.kind == FileUse::Kind::Floppy;
+        if (disk && !of_its_format(use, file.get()))
             return false;
+        if (use.kind == FileUse::Kind::Floppy && use.format == ImageFormat::Raw &&
+            !floppy_format(static_cast<std::uint64_t>(size)))
+            return complain(fmt::format("is no image of a floppy disk: it has {} bytes", size),
+                            fmt::format("floppy disks have {}", floppy_sizes(FloppyDriveType::None)));
         bootable_ |= use.format != ImageFormat::Raw; // what is in it, its format hides
         bootable_ |= use.kind == FileUse::Kind::Kernel || use.kind == FileUse::Kind::Firmware;
-        bootable_ |= use.kind == FileUse::Kind::Disk && has_boot_sector(file.get());
+        bootable_ |= disk && has_boot_sector(file.get());
         bootable_ |= use.kind == FileUse::Kind::CdRom && has_el_torito(file.get());
         return true;
     }
@@ -165,7 +160,8 @@ void check_files(const MachineDescription& description, Diagnostics& diagnostics
     if (!all_usable || checker.bootable() || from_network)
         return;
     const auto medium = std::ranges::find_if(description.files, [](const FileUse& use) {
-        return use.kind == FileUse::Kind::Disk || use.kind == FileUse::Kind::CdRom;
+        return use.kind == FileUse::Kind::Disk || use.kind == FileUse::Kind::CdRom ||
+               use.kind == FileUse::Kind::Floppy;
     });
     if (medium == description.files.end())
         diagnostics.error({}, "the machine has nothing to boot from",

@@ -15,7 +15,7 @@ namespace escalus {
 
 enum class DiskKind { Disk, CdRom, Floppy };
 /// What a disk or CD-ROM drive is plugged into.
-enum class DiskController { Ide, Ahci, Virtio, Nvme };
+enum class DiskController { Ide, Ahci, Virtio, Nvme, Floppy };
 /// How an image file holds the bytes of its disk. It is what the domain file says, never a guess: a guest
 /// could write into a raw image what looks like another format, and name files of the host in it.
 enum class ImageFormat { Raw, Qcow, Qcow2, Vhd, Vhdx, Vmdk, Vdi, Qed, Parallels };
@@ -23,7 +23,7 @@ enum class ImageFormat { Raw, Qcow, Qcow2, Vhd, Vhdx, Vmdk, Vdi, Qed, Parallels 
 struct DiskConfig {
     std::string path;   ///< or an NBD URI; empty: a CD-ROM or floppy drive without a medium
     std::string device; ///< canonical virtual device: "hda" .. "hdd", "xvda" .. "xvdp", "nvme0n1" ..
-                        ///< "nvme3n1", "fda"
+                        ///< "nvme3n1", "fda", "fdb"
     DiskKind kind = DiskKind::Disk;
     bool read_only = false;
     DiskController controller = DiskController::Ide;

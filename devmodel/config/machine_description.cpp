@@ -256,6 +256,11 @@ class Builder {
                                .where = cdrom->where},
                               {}});
 
+        for (const std::string key : {"fda", "fdb"})
+            if (const auto floppy = settings_.string(key); floppy && !floppy->text.empty())
+                placed.push_back(
+                    {{.target = floppy->text, .vdev = key, .controller = {}, .where = floppy->where}, {}});
+
         for (PlacedDisk& disk : placed)
             if (!disk.spec.controller &&
                 std::ranges::find(ide_positions, disk.spec.vdev) != ide_positions.end())
@@ -272,7 +277,7 @@ class Builder {
         std::ranges::stable_sort(placed, {}, &PlacedDisk::position);
         for (const PlacedDisk& disk : placed) {
             const DiskSpec& spec = disk.spec;
-            const auto kind = spec.cdrom ? DiskKind::CdRom : DiskKind::Disk;
+            const auto kind = kind_of(spec);
             result_.machine.disks.push_back(
                 {.path = disk_path(spec),
                  .device = disk.position,
@@ -280,11 +285,16 @@ class Builder {
                  .read_only = spec.read_only,
                  .controller = disk.position.starts_with("xvd")    ? DiskController::Virtio
                                : disk.position.starts_with("nvme") ? DiskController::Nvme
+                               : kind == DiskKind::Floppy          ? DiskController::Floppy
                                                                    : controller,
                  .format = spec.format,
                  .snapshot = !spec.read_only && (spec.snapshot || snapshot),
                  .discard = spec.discard});
         }
+    }
+
+    static DiskKind kind_of(const DiskSpec& spec) {
+        return spec.cdrom ? DiskKind::CdRom : spec.vdev.starts_with("fd") ? DiskKind::Floppy : DiskKind::Disk;
     }
 
     std::string disk_path(const DiskSpec& spec) {
@@ -293,7 +303,10 @@ class Builder {
         const bool below_dev = spec.device_path && !spec.target.starts_with('/');
         const bool written =
             !spec.read_only && !spec.snapshot && !settings_.boolean("snapshot").value_or(false);
-        const auto path = file(spec.cdrom ? FileUse::Kind::CdRom : FileUse::Kind::Disk,
+        const auto kind = kind_of(spec);
+        const auto path = file(kind == DiskKind::CdRom    ? FileUse::Kind::CdRom
+                               : kind == DiskKind::Floppy ? FileUse::Kind::Floppy
+                                                          : FileUse::Kind::Disk,
                                below_dev ? "/dev/" + spec.target : spec.target, spec.where, written);
         result_.files.back().format = spec.format;
         return path;
@@ -302,7 +315,8 @@ class Builder {
     void claim(const std::vector<PlacedDisk>& placed, PlacedDisk& disk, std::string_view position) {
         if (std::ranges::find(placed, position, &PlacedDisk::position) != placed.end())
             diagnostics_->error(disk.spec.where, fmt::format("two disks cannot both be {}", position),
-                                position.starts_with("xvd") ? "there are virtio disks from xvda to xvdp"
+                                position.starts_with("fd")    ? "the floppy drives are fda and fdb"
+                                : position.starts_with("xvd") ? "there are virtio disks from xvda to xvdp"
                                 : position.starts_with("nvme")
                                     ? "there are NVMe disks from nvme0n1 to nvme3n1"
                                     : "the IDE controller has hda, hdb, hdc and hdd");
@@ -355,8 +369,12 @@ class Builder {
         const auto error = [&](const std::string& message, const std::string& help) {
             diagnostics_->error(disk.spec.where, message, help);
         };
-        if (vdev.starts_with("fd"))
-            return error("there is no floppy drive yet", "give the image to a disk or a CD-ROM drive");
+        if (vdev.starts_with("fd")) {
+            if (vdev != "fda" && vdev != "fdb")
+                return error(fmt::format("there is no {}: the floppy controller has two drives", vdev),
+                             "write fda or fdb");
+            return claim(placed, disk, vdev);
+        }
         const bool by_number = vdev.starts_with('d') && to_integer(unit.substr(0, unit.find('p')));
         if (unit.empty() || unit.size() == vdev.size() ||
             (!by_number && std::islower(static_cast<unsigned char>(unit[0])) == 0))

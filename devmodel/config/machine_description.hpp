@@ -13,7 +13,7 @@ namespace escalus {
 
 /// A host file that the machine needs, and where the domain file names it.
 struct FileUse {
-    enum class Kind { Disk, CdRom, Kernel, Ramdisk, Firmware, Folder };
+    enum class Kind { Disk, CdRom, Floppy, Kernel, Ramdisk, Firmware, Folder };
     Kind kind = Kind::Disk;
     std::string path;
     bool writable = false;

@@ -217,6 +217,8 @@ std::string_view to_string(DiskController controller) {
         return "virtio";
     case DiskController::Nvme:
         return "nvme";
+    case DiskController::Floppy:
+        return "floppy";
     }
     return {};
 }

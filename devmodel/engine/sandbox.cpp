@@ -184,6 +184,7 @@ constexpr int allowed[] = {
     SCMP_SYS(dup),
     SCMP_SYS(dup3),
     SCMP_SYS(fstat),
+    SCMP_SYS(fstatfs),
     SCMP_SYS(fcntl),
     SCMP_SYS(accept),
     SCMP_SYS(accept4),

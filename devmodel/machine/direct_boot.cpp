@@ -53,6 +53,7 @@ void DirectBoot::load(PcBoard& board, std::span<const std::unique_ptr<VcpuThread
     assign_pci_resources(board.pci, {});
     const std::array<std::uint8_t, 1> level_10_11{0x0c};
     board.ports.write(0x4d1, level_10_11);
+    board.dma.open_cascade();
     connect_pic_through_apic(processor.apic());
     for (const auto& each : processors) // systems compare them
         each->msrs().set_default_memory_type_write_back();

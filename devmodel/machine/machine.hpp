@@ -2,6 +2,7 @@
 // A running machine as its surroundings (command line, control socket, VNC) see it.
 #pragma once
 
+#include "devmodel/backends/host/descriptor.hpp"
 #include "devmodel/config/machine_config.hpp"
 #include "devmodel/devices/display/display.hpp"
 #include "devmodel/devices/input/input.hpp"
@@ -11,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace boost::asio {
 class io_context;
@@ -63,6 +65,19 @@ class Machine {
         std::uint64_t entries = 0, exits_to_device_model = 0, host_interrupts = 0;
     };
     [[nodiscard]] virtual std::vector<VcpuCount> vcpu_statistics() = 0;
+    struct RemovableDrive {
+        std::string device; ///< "hdc", "fda"
+        DiskKind kind = DiskKind::CdRom;
+        std::string medium; ///< its path; empty: none
+    };
+    [[nodiscard]] virtual std::vector<RemovableDrive> removable_drives() = 0;
+    /// Puts the image behind a descriptor (see open_image_file) into a drive, in place of what is there; or
+    /// takes the medium out. Throws std::runtime_error with a message for the user, and has changed nothing
+    /// then: no such drive, no disk that fits, or locked by the guest (which is asked to let go) without
+    /// `force`.
+    virtual void insert_medium(const std::string& device, Descriptor image, const std::string& path,
+                               bool force) = 0;
+    virtual void eject_medium(const std::string& device, bool force) = 0;
     /// Where COM1 is to be found ("/run/escalus/NAME/serial0", "/dev/pts/3"); empty when it has no terminal.
     [[nodiscard]] virtual std::string serial_path(unsigned port) = 0;
 };

@@ -33,6 +33,7 @@ namespace {
 constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
 // I/O APIC inputs that no wire of the board drives: the HPET's own choice.
 constexpr std::uint32_t hpet_routes = 0xf00000;
+constexpr unsigned floppy_irq = 6, floppy_dma = 2;
 constexpr unsigned ide_device = 1, ide_function = 1, usb_function = 2, first_network_device = 3,
                    ahci_device = 8, first_nvme_device = 0x0c, first_virtio_device = 0x10, virtio_disks = 16,
                    nvme_disks = 4, most_disk_queues = 4;
@@ -45,8 +46,11 @@ constexpr std::array<ComPort, 4> com_ports{{{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, 
 
 // hda is 0, and so is xvda.
 unsigned disk_number(const DiskConfig& disk) {
-    if (disk.kind == DiskKind::Floppy)
-        throw std::runtime_error{fmt::format("{}: floppy drives are not there yet", disk.device)};
+    if (disk.controller == DiskController::Floppy) {
+        if (disk.device != "fda" && disk.device != "fdb")
+            throw std::runtime_error{fmt::format("{}: the floppy drives are fda and fdb", disk.device)};
+        return static_cast<unsigned>(disk.device[2] - 'a');
+    }
     if (disk.controller == DiskController::Virtio) {
         const auto n = static_cast<unsigned>(disk.device.back() - 'a');
         if (disk.device.size() != 4 || !disk.device.starts_with("xvd") || n >= virtio_disks)
@@ -74,6 +78,8 @@ std::string boot_path_of(const DiskConfig& disk) {
         return boot_path::virtio_disk(first_virtio_device + n);
     case DiskController::Nvme:
         return boot_path::nvme(first_nvme_device + n);
+    case DiskController::Floppy:
+        return boot_path::floppy(n);
     case DiskController::Ide:
         break;
     }
@@ -98,6 +104,20 @@ nvme::Identity nvme_identity(const MachineConfig& config, const DiskConfig& disk
 std::string usb_serial(const MachineConfig& config, const DiskConfig& disk) {
     const auto uuid = boost::uuids::name_generator_sha1{boost::uuids::ns::oid()}(config.uuid + disk.device);
     return fmt::format("{:02X}", fmt::join(uuid.begin(), uuid.begin() + 6, ""));
+}
+
+/// What a letter of the boot order stands for.
+std::optional<DiskKind> kind_of(char letter) {
+    switch (letter) {
+    case 'a':
+        return DiskKind::Floppy;
+    case 'c':
+        return DiskKind::Disk;
+    case 'd':
+        return DiskKind::CdRom;
+    default:
+        return std::nullopt;
+    }
 }
 
 std::uint32_t host_cpu_signature() {
@@ -152,6 +172,7 @@ PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& 
       legacy{IrqLine{isa.line(0)}, IrqLine{isa.line(8)}},
       a20{[this](bool open) { memory.set_a20(open); }},
       fw_cfg{ports, space},
+      dma{ports, space},
       pm_timer{clock},
       piix3{PciSpaces{ports, memory_bus}, isa, signals.reset},
       host_bridge{PciSpaces{ports, memory_bus}, pci, piix3,
@@ -194,13 +215,14 @@ PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& 
     open_serial(loop, device_lock, clock, config, runtime_directory);
     tell_firmware(config);
     set_cmos_memory_sizes();
+    set_cmos_equipment();
 }
 
 PcBoard::~PcBoard() = default;
 
 void PcBoard::plug_pci() {
-    devices_ = {&pic, &fw_cfg, &piix3,        &host_bridge, &pm,    &ide,
-                &pit, &rtc,    &system_ports, &keyboard,    &mouse, &i8042};
+    devices_ = {&pic, &fw_cfg, &dma,          &piix3,    &host_bridge, &pm,   &ide,
+                &pit, &rtc,    &system_ports, &keyboard, &mouse,       &i8042};
     pci.plug(0, 0, host_bridge);
     pci.plug(1, 0, piix3);
     pci.plug(ide_device, ide_function, ide);
@@ -228,9 +250,28 @@ void PcBoard::plug_card(unsigned slot, PciFunction& card) {
     devices_.push_back(&card);
 }
 
+void PcBoard::attach_floppy(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium) {
+    if (!floppy)
+        devices_.push_back(&floppy.emplace(clock_, ports, isa.line(floppy_irq), DmaLine{dma, floppy_dma}));
+    const auto unit = disk_number(disk);
+    auto type = FloppyDriveType::Hd35; // of an empty drive
+    if (medium != nullptr)
+        if (const auto format = floppy_format(medium->size()))
+            type = format->drive;
+    floppy->attach(unit, type);
+    try {
+        if (medium != nullptr)
+            floppy->insert(unit, std::move(medium));
+    } catch (const std::invalid_argument& error) {
+        throw std::runtime_error{fmt::format("{}: {}: {}", disk.device, disk.path, error.what())};
+    }
+}
+
 void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium,
                      const MachineConfig& config) {
     const auto n = disk_number(disk);
+    if (disk.controller == DiskController::Floppy)
+        return attach_floppy(disk, std::move(medium));
     if (disk.controller == DiskController::Virtio) {
         auto device = std::make_unique<VirtioBlk>(clock_, std::move(medium), disk.device,
                                                   std::min(config.vcpus, most_disk_queues));
@@ -245,10 +286,13 @@ void PcBoard::attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> mediu
         return;
     }
     std::unique_ptr<IdeDrive> drive;
-    if (disk.kind == DiskKind::CdRom)
-        drive = std::make_unique<AtapiCdrom>(std::move(medium));
-    else
+    if (disk.kind == DiskKind::CdRom) {
+        auto cdrom = std::make_unique<AtapiCdrom>(std::move(medium));
+        cdroms_[disk.device] = cdrom.get();
+        drive = std::move(cdrom);
+    } else {
         drive = std::make_unique<AtaDisk>(std::move(medium));
+    }
     if (disk.controller == DiskController::Ahci) {
         if (!ahci)
             plug_card(ahci_device, ahci.emplace(PciSpaces{ports, memory_bus}, space));
@@ -262,10 +306,9 @@ void PcBoard::open_disks(boost::asio::io_context& loop, DeviceLock& device_lock,
                          const std::string& runtime_directory) {
     for (const auto& disk : config.disks) {
         std::unique_ptr<BlockBackend> medium;
-        const bool cdrom = disk.kind == DiskKind::CdRom;
         if (!disk.path.empty())
             medium = open_image(disk, loop, device_lock, runtime_directory);
-        else if (!cdrom)
+        else if (disk.kind == DiskKind::Disk)
             throw std::runtime_error{fmt::format("{}: a hard disk needs a file", disk.device)};
         attach(disk, std::move(medium), config);
     }
@@ -352,14 +395,14 @@ void PcBoard::tell_firmware(const MachineConfig& config) {
     told.uefi = flash.has_value();
     told.hpet = hpet.has_value();
     told.serial_ports = serial_ports_;
+    for (unsigned unit = 0; floppy && unit < FloppyController::drives; ++unit)
+        told.floppy_drives |= floppy->drive(unit) != nullptr ? 1u << unit : 0;
     for (const char letter : config.boot) {
         for (unsigned i = 0; letter == 'n' && i < networks.size(); ++i)
             told.boot_order.push_back(boot_path::pci(first_network_device + i));
         for (const auto& disk : config.disks) {
-            if (disk.kind != (letter == 'd' ? DiskKind::CdRom : DiskKind::Disk) ||
-                (letter != 'c' && letter != 'd'))
-                continue;
-            told.boot_order.push_back(boot_path_of(disk));
+            if (disk.kind == kind_of(letter))
+                told.boot_order.push_back(boot_path_of(disk));
         }
         for (unsigned i = 0; letter == 'c' && i < config.usb_devices.size(); ++i)
             if (config.usb_devices[i].kind == UsbDeviceKind::Disk)
@@ -383,7 +426,20 @@ void PcBoard::set_cmos_memory_sizes() {
     const auto high = memory.high_bytes() >> 16;
     set_word(0x5b, high);
     rtc.set_cmos(0x5d, static_cast<std::uint8_t>(high >> 16));
-    rtc.set_cmos(0x14, 0x06); // equipment: a mouse port, an FPU
+}
+
+// The types of the floppy drives, the first in the high digit; and what there is at all.
+void PcBoard::set_cmos_equipment() {
+    unsigned types = 0, drives = 0;
+    for (unsigned unit = 0; floppy && unit < FloppyController::drives; ++unit)
+        if (const auto* drive = floppy->drive(unit); drive != nullptr) {
+            types |= static_cast<unsigned>(drive->type()) << (unit == 0 ? 4 : 0);
+            ++drives;
+        }
+    rtc.set_cmos(0x10, static_cast<std::uint8_t>(types));
+    constexpr unsigned mouse_port = 4, fpu = 2;
+    rtc.set_cmos(0x14,
+                 static_cast<std::uint8_t>(mouse_port | fpu | (drives > 0 ? 1 | (drives - 1) << 6 : 0)));
 }
 
 void PcBoard::connect(LocalApic& apic) {

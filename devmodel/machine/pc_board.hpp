@@ -17,6 +17,7 @@
 #include "devmodel/devices/chipset/fw_cfg.hpp"
 #include "devmodel/devices/chipset/hpet.hpp"
 #include "devmodel/devices/chipset/i440fx.hpp"
+#include "devmodel/devices/chipset/i8237.hpp"
 #include "devmodel/devices/chipset/i8254.hpp"
 #include "devmodel/devices/chipset/i8259.hpp"
 #include "devmodel/devices/chipset/io_apic.hpp"
@@ -32,6 +33,8 @@
 #include "devmodel/devices/input/ps2_mouse.hpp"
 #include "devmodel/devices/serial/uart16550.hpp"
 #include "devmodel/devices/storage/ahci.hpp"
+#include "devmodel/devices/storage/atapi_cdrom.hpp"
+#include "devmodel/devices/storage/floppy_controller.hpp"
 #include "devmodel/devices/storage/nvme.hpp"
 #include "devmodel/devices/storage/piix_ide.hpp"
 #include "devmodel/devices/usb/uhci.hpp"
@@ -40,10 +43,12 @@
 #include "devmodel/machine/apic_window.hpp"
 #include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/isa_interrupts.hpp"
+#include "devmodel/machine/machine.hpp"
 #include "devmodel/machine/network_cards.hpp"
 #include "devmodel/machine/pc_memory.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -88,6 +93,11 @@ class PcBoard {
     void pause();
     void resume();
 
+    // Media that are changed while the machine runs (pc_media.cpp); see Machine.
+    [[nodiscard]] std::vector<Machine::RemovableDrive> removable_drives() const;
+    void insert_medium(const std::string& device, std::unique_ptr<BlockBackend> medium, bool force);
+    void eject_medium(const std::string& device, bool force);
+
     // In order of construction: what comes later refers to what comes before.
     Bus ports{"port", 0x10000};
     Bus memory_bus{"memory", 1ull << 46};
@@ -103,12 +113,14 @@ class PcBoard {
     A20Gate a20;
     FwCfg fw_cfg;
     PciBus pci;
+    I8237Pair dma;
     AcpiPmTimer pm_timer;
     Piix3 piix3;
     I440fx host_bridge;
     Piix4Pm pm;
     PiixIde ide;
     std::optional<Ahci> ahci;
+    std::optional<FloppyController> floppy; ///< when there is a drive
     std::vector<std::unique_ptr<VirtioPci>> virtio;
     std::vector<NetworkCard> networks;
     std::vector<std::unique_ptr<Nvme>> nvme;
@@ -133,6 +145,7 @@ class PcBoard {
   private:
     void plug_pci();
     void plug_card(unsigned slot, PciFunction& card);
+    void attach_floppy(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium);
     void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, const MachineConfig& config);
     void open_disks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
                     const std::string& runtime_directory);
@@ -146,10 +159,14 @@ class PcBoard {
                      const MachineConfig& config, const std::string& runtime_directory);
     void tell_firmware(const MachineConfig& config);
     void set_cmos_memory_sizes();
+    void set_cmos_equipment();
+
+    [[nodiscard]] unsigned floppy_unit(const std::string& device) const;
 
     Clock& clock_;
     std::vector<Device*> devices_;
-    unsigned serial_ports_ = 0; // a bit each
+    std::map<std::string, AtapiCdrom*> cdroms_; // by virtual device; the controllers own them
+    unsigned serial_ports_ = 0;                 // a bit each
 };
 
 } // namespace escalus

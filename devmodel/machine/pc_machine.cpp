@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/pc_machine.hpp"
 
+#include "devmodel/backends/block/open_image.hpp"
 #include "devmodel/machine/cpuid_policy.hpp"
 #include "devmodel/machine/exit_names.hpp"
 
@@ -320,6 +321,23 @@ std::vector<Machine::VcpuCount> PcMachine::vcpu_statistics() {
                           .host_interrupts = counted.host_interrupts});
     }
     return result;
+}
+
+std::vector<Machine::RemovableDrive> PcMachine::removable_drives() {
+    const std::lock_guard lock{lock_};
+    return board_.removable_drives();
+}
+
+void PcMachine::insert_medium(const std::string& device, Descriptor image, const std::string& path,
+                              bool force) {
+    auto medium = adopt_image(std::move(image), path, device, loop_, lock_);
+    const std::lock_guard lock{lock_};
+    board_.insert_medium(device, std::move(medium), force);
+}
+
+void PcMachine::eject_medium(const std::string& device, bool force) {
+    const std::lock_guard lock{lock_};
+    board_.eject_medium(device, force);
 }
 
 std::string PcMachine::serial_path(unsigned port) {

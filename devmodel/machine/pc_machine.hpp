@@ -43,6 +43,10 @@ class PcMachine final : public Machine, public NearMemory, private VcpuHost {
     DeviceLock& lock() override { return lock_; }
     [[nodiscard]] std::vector<ExitCount> exit_statistics() override;
     [[nodiscard]] std::vector<VcpuCount> vcpu_statistics() override;
+    [[nodiscard]] std::vector<RemovableDrive> removable_drives() override;
+    void insert_medium(const std::string& device, Descriptor image, const std::string& path,
+                       bool force) override;
+    void eject_medium(const std::string& device, bool force) override;
     [[nodiscard]] std::string serial_path(unsigned port) override;
 
   private:

@@ -18,3 +18,50 @@ def netbsd(context):
         viewer.type("disks\n")
     guest.wait_text(r"g4u> disks[\s\S]*wd0", 60)
     guest.keep_text("disks")
+
+
+def _floppy(context, name, memory, **keys):
+    """Boots a floppy disk from drive A, from a copy that the guest may write to."""
+    context.run(f"cat {context.media(name)} >/tmp/{name}.img", check=True)
+    return context.create(name, display=0, memory=memory, boot="a", disks=[f"/tmp/{name}.img,raw,fda,w"], **keys)
+
+
+@boot_test("freedos", "FreeDOS from a 720 KB floppy disk: its prompt; `dir` typed over VNC is answered")
+def freedos(context):
+    guest = _floppy(context, "freedos", 16)
+    guest.wait_text(r"A:\\>", 240)
+    guest.picture("prompt")
+    with guest.viewer() as viewer:
+        viewer.type("dir\n")
+    guest.wait_text(r"bytes free", 60)
+    guest.keep_text("dir")
+    guest.picture("dir")
+
+
+@boot_test("floppinux", "Linux and busybox from a 2.88 MB floppy disk: its shell")
+def floppinux(context):
+    guest = _floppy(context, "floppinux", 128)
+    guest.wait_text(r"^.*# *$", 400)
+    guest.picture("shell")
+    guest.keep_text("shell")
+    with guest.viewer() as viewer:
+        viewer.type("echo a'b'c\n")
+    guest.wait_text(r"^abc", 60)
+
+
+@boot_test("openbsd-5.1", "OpenBSD 5.1's install floppy: boot loader, kernel by the MP table, the installer's question",
+           long=True)  # until it has been seen to pass
+def openbsd(context):
+    guest = _floppy(context, "openbsd-5.1", 256)
+    guest.wait_text(r"boot>", 240)
+    guest.picture("loader")
+    guest.wait_text(r"\(I\)nstall, \(U\)pgrade or \(S\)hell\?", 600)
+    guest.picture("installer")
+    guest.keep_text("installer")
+    with guest.viewer() as viewer:
+        viewer.type("s\n")
+    guest.wait_text(r"^# ", 60)
+    with guest.viewer() as viewer:
+        viewer.type("dmesg | grep -i fd; dd if=/dev/rfd0c of=/dev/null bs=18k count=4\n")
+    guest.wait_text(r"73728 bytes", 120)
+    guest.keep_text("floppy")

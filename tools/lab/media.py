@@ -11,7 +11,7 @@ from pathlib import Path
 from . import initramfs, packages, paths
 from .ui import LabError, run_logged
 
-FLOPPY_SIZES = {kib * 1024 for kib in (160, 180, 320, 360, 720, 1200, 1440, 2880)}
+FLOPPY_SIZES = {kib * 1024 for kib in (160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880)}
 INSTALLER = "debian-installer-12-netboot-amd64"
 
 
@@ -23,7 +23,7 @@ class Kind:
 
     @property
     def writable(self):
-        return self.device == "hda"
+        return self.device in ("hda", "fda")
 
 
 def recognise(path):
@@ -54,7 +54,7 @@ def recognise(path):
         raise LabError(f"{path} is not bootable: it is no CD image, and its first sector does not end with the "
                        "boot signature 55 AA")
     if size in FLOPPY_SIZES:
-        raise LabError(f"{path} is a floppy image, and guests have no floppy drive yet")
+        return Kind("fda", "a", "floppy image")
     return Kind("hda", "c", "disk image")
 
 
@@ -272,6 +272,44 @@ done
 grep -i uhci /proc/interrupts
 echo usb: ready
 sleep 600
+""",
+    # Waits for Enter between its steps: the test changes the medium then.
+    "change-cd": """while [ ! -b /dev/sr0 ]; do sleep 0.2; done
+step() { echo "cd: $1"; read -r line </dev/tty1; }
+contents() { mount -t iso9660 -o ro /dev/sr0 /mnt && ls /mnt | tr '\\n' ' '; }
+echo "contents: $(contents)"
+step mounted
+umount /mnt
+step unmounted
+echo "contents: $(contents)"
+step mounted-second
+echo 1 >/proc/sys/dev/cdrom/autoeject
+umount /mnt
+echo 0 >/proc/sys/dev/cdrom/autoeject
+step ejected
+mount -t iso9660 -o ro /dev/sr0 /mnt
+echo "mount without a medium: $?"
+step empty
+echo "again: $(contents)"
+umount /mnt
+""",
+    # The open descriptor keeps what was read in memory until the drive says that the disk was changed.
+    "change-floppy": """modprobe floppy
+while [ ! -b /dev/fd0 ]; do sleep 0.2; done
+step() { echo "floppy: $1"; read -r line </dev/tty1; }
+start() { head -c 8 /dev/fd0; }
+exec 3</dev/fd0
+echo "disk: $(start)"
+step one
+echo "disk: $(start)"
+exec 3<&-
+step two
+start || echo "without a disk: $?"
+step three
+echo "disk: $(start)"
+echo third-w | dd of=/dev/fd0 bs=512 count=1 conv=sync,fsync || echo "write-protected: $?"
+step four
+echo fourth-w | dd of=/dev/fd0 bs=512 count=1 conv=sync,fsync && echo "written: $(start)"
 """,
     "write-files": """while [ ! -b /dev/$disk ]; do sleep 0.2; done
 mount -t ext4 /dev/$disk /mnt || exit

@@ -27,7 +27,8 @@ BOCHS_MEDIA = ("grub-rescue",)
 NETWORK_MODULES = ("virtio_net", "8139cp", "8139too", "e1000", "ne2k_pci", "pcnet32")
 DISK_MODULES = ("ata_piix", "ahci", "nvme", "virtio_pci", "virtio_blk", "ata_generic", "sd_mod", "sr_mod", "isofs",
                 "crc32c_generic", "ext4")
-USB_MODULES = ("uhci_hcd", "usb_storage", "usbhid", "hid_generic", "evdev")  # loaded by the test that is about them
+# Loaded by the tests that are about them.
+ON_DEMAND_MODULES = ("uhci_hcd", "usb_storage", "usbhid", "hid_generic", "evdev", "floppy")
 
 
 class Report:
@@ -96,7 +97,7 @@ class Shared:
             files[f"{TESTS}/{name}"] = packages.kernel(flavour)[0]
             modules = (*DISK_MODULES, *NETWORK_MODULES, "button") if flavour == "generic" else ("button",)
             files[f"{TESTS}/initramfs-{name}"] = media.guest_initramfs(
-                media.GUEST_SCRIPTS, modules, flavour, on_demand=USB_MODULES if flavour == "generic" else ())
+                media.GUEST_SCRIPTS, modules, flavour, on_demand=ON_DEMAND_MODULES if flavour == "generic" else ())
         return machine.parts(kernel, install_tree=self.install, extra_files=files,
                              extra_programs=[build.program("hostile_hypercalls"), build.program("escalus_next_abi"),
                                              build.program("register_holder")],
@@ -135,6 +136,10 @@ MEDIA = {
     "ipxe": _iso("ipxe", "usr/lib/ipxe/ipxe.iso"),
     "netbsd-5.99": lambda: media.old_system("netbsd-5.99-i386-hd.img"),
     "uefi-linux": media.uefi_linux_iso,
+    "openbsd-5.1": lambda: media.old_system("openbsd-5.1-i386-floppy.img"),
+    "freedos": lambda: media.old_system("freedos-floppy.img"),
+    "floppinux": lambda: media.old_system("floppinux-amd64-pcnet-2.88m.img"),
+    "plan9": lambda: media.old_system("plan9-9atom-cd0.iso"),
     "installer-text": lambda: media.installer(graphical=False),
     "installer-gtk": lambda: media.installer(graphical=True),
     "quick-install": quick_install.iso,

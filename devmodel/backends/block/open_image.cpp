@@ -25,6 +25,13 @@ std::unique_ptr<BlockBackend> open_base(const DiskConfig& disk, boost::asio::io_
                                               fmt::format("{}/{}.nbd", runtime_directory, disk.device));
     return NbdBackend::connect(std::move(server), read_only, loop, device_lock);
 }
+
+std::unique_ptr<BlockBackend> reporting(std::unique_ptr<BlockBackend> image, const std::string& device,
+                                        bool discard) {
+    return std::make_unique<ReportingBackend>(std::move(image), device, discard, [](const std::string& line) {
+        fmt::print(stderr, "escalus: {}\n", line);
+    });
+}
 } // namespace
 
 std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io_context& loop,
@@ -35,9 +42,13 @@ std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io
         image = std::make_unique<OverlayBackend>(std::move(image),
                                                  FileBackend::temporary(size, loop, device_lock));
     }
-    return std::make_unique<ReportingBackend>(
-        std::move(image), disk.device, disk.discard,
-        [](const std::string& line) { fmt::print(stderr, "escalus: {}\n", line); });
+    return reporting(std::move(image), disk.device, disk.discard);
+}
+
+std::unique_ptr<BlockBackend> adopt_image(Descriptor image, const std::string& path,
+                                          const std::string& device, boost::asio::io_context& loop,
+                                          DeviceLock& device_lock) {
+    return reporting(FileBackend::adopt(std::move(image), path, loop, device_lock), device, false);
 }
 
 } // namespace escalus

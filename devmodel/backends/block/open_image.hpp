@@ -3,10 +3,12 @@
 #pragma once
 
 #include "devmodel/backends/block/block_backend.hpp"
+#include "devmodel/backends/host/descriptor.hpp"
 #include "devmodel/config/machine_config.hpp"
 #include "devmodel/machine/device_lock.hpp"
 
 #include <memory>
+#include <string>
 
 namespace boost::asio {
 class io_context;
@@ -19,5 +21,12 @@ namespace escalus {
 [[nodiscard]] std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io_context& loop,
                                                        DeviceLock& device_lock,
                                                        const std::string& runtime_directory);
+
+/// A medium for a running guest: the raw image behind a descriptor of open_image_file(), for the drive
+/// `device`. Throws the same.
+[[nodiscard]] std::unique_ptr<BlockBackend> adopt_image(Descriptor image, const std::string& path,
+                                                        const std::string& device,
+                                                        boost::asio::io_context& loop,
+                                                        DeviceLock& device_lock);
 
 } // namespace escalus

@@ -262,7 +262,7 @@ void AtapiCdrom::change_medium(std::unique_ptr<BlockBackend> medium) {
     if (reading)
         abandon();
     medium_ = std::move(medium);
-    tray_open_ = false;
+    tray_open_ = eject_wanted_ = false;
     if (reading)
         fail(no_medium());
 }
@@ -278,6 +278,16 @@ void AtapiCdrom::eject() {
         return;
     change_medium(nullptr);
     event_ = MediaEvent::Removal;
+}
+
+bool AtapiCdrom::ask_to_eject() {
+    if (locked_ && medium_present()) {
+        eject_wanted_ = true;
+        event_ = MediaEvent::EjectRequest;
+        return false;
+    }
+    eject();
+    return true;
 }
 
 } // namespace escalus

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <optional>
+#include <string>
 
 namespace escalus {
 
@@ -26,6 +27,11 @@ class AtapiCdrom final : public IdeDrive {
     /// the emergency hole of a real drive does. A command under way fails.
     void insert(std::unique_ptr<BlockBackend> medium);
     void eject();
+    /// The eject button. True when the drive is empty now. When the guest has locked it, the guest is told of
+    /// the wish (an eject request event); the medium comes out once the guest opens the tray.
+    [[nodiscard]] bool ask_to_eject();
+    /// What lies in the drive, or on its tray, for messages; empty when nothing does.
+    [[nodiscard]] std::string medium_name() const { return medium_ ? medium_->description() : std::string{}; }
     [[nodiscard]] bool locked() const { return locked_; }
     /// A medium lies in the closed drive.
     [[nodiscard]] bool medium_present() const { return medium_ != nullptr && !tray_open_; }
@@ -125,6 +131,7 @@ class AtapiCdrom final : public IdeDrive {
     MediaEvent event_ = MediaEvent::None;
     bool tray_open_ = false;
     bool locked_ = false;
+    bool eject_wanted_ = false;                 ///< by the user, who takes the medium when the tray opens
     std::array<std::uint8_t, 6> error_page_{};  ///< mode page 0x01
     std::array<std::uint8_t, 14> audio_page_{}; ///< mode page 0x0e
 };

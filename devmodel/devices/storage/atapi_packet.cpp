@@ -4,6 +4,7 @@
 #include "devmodel/devices/storage/cd_sector.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace escalus {
 
@@ -159,6 +160,8 @@ void AtapiCdrom::start_stop() {
         }
         tray_open_ = true;
         event_ = MediaEvent::Removal;
+        if (std::exchange(eject_wanted_, false))
+            medium_.reset();
     } else if (load_eject && start && tray_open_) {
         tray_open_ = false;
         if (medium_ != nullptr) {

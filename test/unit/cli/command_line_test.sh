@@ -30,7 +30,8 @@ expect 2 'usage: escalus COMMAND'
 expect 0 'usage: escalus COMMAND' --help
 expect 2 'Did you mean escalus create?' craete
 expect 2 "there is no command 'xyzzy'" xyzzy
-for command in create list console vnc screenshot send-key shutdown reboot pause unpause destroy stat dmesg version; do
+for command in create list console vnc screenshot send-key shutdown reboot pause unpause destroy stat dmesg version \
+    cd-insert cd-eject floppy-insert floppy-eject block-list; do
     expect 0 "usage: escalus $command" "$command" --help
     expect 0 "usage: escalus $command" help "$command"
     expect 2 "unrecognised option '--nosuch'" "$command" --nosuch

@@ -5,13 +5,16 @@
 #include "test/unit/cli/fake_machine.hpp"
 #include "test/unit/cli/temporary_run.hpp"
 
+#include <array>
 #include <optional>
 #include <thread>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/json.hpp>
 #include <catch2/catch.hpp>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -182,6 +185,52 @@ TEST_CASE("exit statistics") {
     REQUIRE(stat.at("per_vcpu").as_array().size() == 2);
     CHECK(stat.at("per_vcpu").as_array()[1].at("entries").to_number<unsigned>() == 4);
     CHECK(stat.at("exits").as_array()[0].at("name").as_string() == "io");
+}
+
+TEST_CASE("media: the image's descriptor comes with the request") {
+    Guest guest;
+    const Descriptor image{::memfd_create("image", MFD_CLOEXEC)};
+    REQUIRE(::write(image.get(), "content", 7) == 7);
+    const auto insert = [&](json::object arguments) {
+        arguments["path"] = "/new.iso";
+        return ControlClient{guest.found()}.request_with(image.get(), "insert-medium", std::move(arguments));
+    };
+    CHECK(insert({{"kind", "cdrom"}}).at("device").as_string() == "hdc"); // the first one
+    CHECK(insert({{"kind", "floppy"}, {"device", "fda"}}).at("device").as_string() == "fda");
+    CHECK(insert({{"kind", "cdrom"}, {"device", "hdd"}, {"force", true}}).at("device").as_string() == "hdd");
+    CHECK(guest.ask("eject-medium", {{"kind", "cdrom"}}).at("device").as_string() == "hdc");
+    CHECK(guest.ask("eject-medium", {{"kind", "floppy"}, {"force", true}}).at("device").as_string() == "fda");
+    CHECK(guest.machine.asked == std::vector<std::string>{"hdc /new.iso content", "fda /new.iso content",
+                                                          "hdd /new.iso content", "eject hdc",
+                                                          "eject fda by force"});
+    CHECK(guest.ask("drives").at("drives").as_array().at(1) ==
+          json::value{{"device", "hdc"}, {"kind", "cdrom"}, {"medium", "/old.iso"}});
+
+    CHECK_THROWS_WITH(insert({{"kind", "cdrom"}, {"device", "hdd"}}), Catch::Contains("hdd is locked"));
+    CHECK_THROWS_WITH(insert({{"kind", "cdrom"}, {"device", "hda"}}), Catch::Contains("it has hdc, hdd"));
+    CHECK_THROWS_WITH(insert({{"kind", "tape"}}), Catch::Contains("has no CD-ROM drive"));
+    CHECK_THROWS_WITH(insert({{"kind", 5}}), Catch::Contains("\"kind\""));
+    // Without a descriptor, and with one that belonged to the request before.
+    CHECK_THROWS_WITH(guest.ask("insert-medium", {{"kind", "cdrom"}, {"path", "/x"}}),
+                      Catch::Contains("open image"));
+    ControlClient client{guest.found()};
+    client.request_with(image.get(), "info", {});
+    CHECK_THROWS_WITH(client.request("insert-medium", {{"kind", "cdrom"}, {"path", "/x"}}),
+                      Catch::Contains("open image"));
+    CHECK(guest.machine.asked.size() == 5);
+}
+
+TEST_CASE("no descriptor that a client passes stays open") {
+    Guest guest;
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    const Descriptor reader{ends[0]};
+    {
+        const Descriptor writer{ends[1]};
+        ControlClient{guest.found()}.request_with(writer.get(), "info", {});
+    }
+    char byte = 0;
+    CHECK(::read(reader.get(), &byte, 1) == 0); // nobody has the other end any more
 }
 
 TEST_CASE("malformed requests are refused with a kind, and the server goes on") {

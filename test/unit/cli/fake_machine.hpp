@@ -5,8 +5,12 @@
 #include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/machine.hpp"
 
+#include <array>
+#include <stdexcept>
 #include <utility>
 #include <vector>
+
+#include <unistd.h>
 
 namespace escalus {
 
@@ -36,6 +40,23 @@ class FakeMachine final : public Machine, public Display, public KeyboardSink, p
     [[nodiscard]] std::vector<ExitCount> exit_statistics() override { return {{"io", 7}, {"cpuid", 3}}; }
     [[nodiscard]] std::vector<VcpuCount> vcpu_statistics() override {
         return {{1.0, 5, 3, 1}, {0.5, 4, 2, 0}};
+    }
+    [[nodiscard]] std::vector<RemovableDrive> removable_drives() override {
+        return {{"fda", DiskKind::Floppy, {}},
+                {"hdc", DiskKind::CdRom, "/old.iso"},
+                {"hdd", DiskKind::CdRom, {}}};
+    }
+    void insert_medium(const std::string& device, Descriptor image, const std::string& path,
+                       bool force) override {
+        if (device == "hdd" && !force)
+            throw std::runtime_error{"hdd is locked"};
+        std::array<char, 16> bytes{};
+        const auto count = ::pread(image.get(), bytes.data(), bytes.size(), 0);
+        asked.push_back(device + " " + path + " " +
+                        std::string(bytes.data(), count > 0 ? static_cast<std::size_t>(count) : 0));
+    }
+    void eject_medium(const std::string& device, bool force) override {
+        asked.push_back("eject " + device + (force ? " by force" : ""));
     }
     [[nodiscard]] std::string serial_path(unsigned port) override {
         return port == 0 ? "/run/fake/serial0" : "";

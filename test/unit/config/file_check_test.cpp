@@ -102,6 +102,19 @@ TEST_CASE("one bootable medium is enough, and a kernel or firmware needs none") 
     CHECK(complaints("disk = [ ',,hdc,cdrom' ]").find("nothing to boot from") != std::string::npos);
 }
 
+TEST_CASE("a floppy disk's image has the size of one, and can be booted") {
+    Files files;
+    std::string disk(1440 * 1024, '\0');
+    CHECK(complaints("fda = '" + files.make("blank.img", disk) + "'").find("has no boot sector") !=
+          std::string::npos);
+    disk.replace(510, 2, boot_signature);
+    CHECK(complaints("fda = '" + files.make("boot.img", disk) + "'").empty());
+    CHECK(complaints("disk = [ '" + files.path("boot.img") + ",raw,fdb,r' ]").empty());
+    const auto odd = complaints("fda = '" + files.make("odd.img", disk + "x") + "'");
+    CHECK(odd.find("is no image of a floppy disk: it has 1474561 bytes") != std::string::npos);
+    CHECK(odd.find("1440, 1680") != std::string::npos);
+}
+
 TEST_CASE("kernels, RAM disks, modules and firmware files are looked at") {
     Files files;
     const std::string kernel = files.make("kernel", "x");

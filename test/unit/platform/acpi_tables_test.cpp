@@ -183,12 +183,12 @@ TEST_CASE("flags leave tables out, and the DSDT knows") {
     };
     CHECK(value_of(without, "ESHP") == 0);
     Firmware with{
-        build_acpi({.pm_base = 0x600, .pci_window_base = 0xc0000000, .serial_ports = 5, .floppy = true})};
+        build_acpi({.pm_base = 0x600, .pci_window_base = 0xc0000000, .serial_ports = 5, .floppy_drives = 3})};
     CHECK(value_of(with, "ESHP") == 1);
     CHECK(value_of(with, "ESPB") == 0xc0000000);
     CHECK(value_of(with, "ESPM") == 0x600);
     CHECK(value_of(with, "ESCM") == 5);
-    CHECK(value_of(with, "ESFD") == 1);
+    CHECK(value_of(with, "ESFD") == 3);
 }
 
 TEST_CASE("the SSDT has one processor object a vCPU, and its package length is right") {

@@ -237,6 +237,45 @@ TEST_CASE("the user ejects in the middle of a read") {
     CHECK(drive.sense_of({0x00}) == 0x023a01);
 }
 
+TEST_CASE("the user's eject button: at once, or as a wish while the guest has locked the drive") {
+    Drive drive;
+    const auto event = [&] { return drive.command_packet({0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8}); };
+    CHECK(drive.good({0x1e, 0, 0, 0, 1}));
+    CHECK_FALSE(drive.cdrom->ask_to_eject());
+    CHECK(drive.good({0x00})); // still there
+    CHECK(event() == Bytes{0, 6, 4, 0x10, 1, 2, 0, 0});
+    CHECK(event() == Bytes{0, 6, 4, 0x10, 0, 2, 0, 0}); // told once
+    // The guest unlocks and opens the tray: the user takes the medium.
+    CHECK(drive.good({0x1e, 0, 0, 0, 0}));
+    CHECK(drive.good({0x1b, 0, 0, 0, 2}));
+    CHECK(drive.cdrom->medium_name().empty());
+    CHECK(event()[4] == 3);
+    CHECK(drive.sense_of({0x00}) == 0x023a02);
+    CHECK(drive.good({0x1b, 0, 0, 0, 3})); // an empty tray closes
+    CHECK(drive.sense_of({0x00}) == 0x023a01);
+
+    drive.cdrom->insert(disc(2048 * 5));
+    CHECK(drive.sense_of({0x00}) == 0x062800);
+    CHECK(drive.cdrom->ask_to_eject()); // not locked
+    CHECK(event() == Bytes{0, 6, 4, 0x10, 3, 0, 0, 0});
+    CHECK(drive.sense_of({0x00}) == 0x023a01);
+    CHECK(drive.cdrom->ask_to_eject()); // empty already
+}
+
+TEST_CASE("a wish to eject ends with the medium that it was for") {
+    Drive drive;
+    CHECK(drive.good({0x1e, 0, 0, 0, 1}));
+    CHECK_FALSE(drive.cdrom->ask_to_eject());
+    drive.cdrom->insert(disc(2048 * 5)); // by force
+    CHECK(drive.sense_of({0x00}) == 0x062800);
+    CHECK(drive.good({0x1e, 0, 0, 0, 0}));
+    CHECK(drive.good({0x1b, 0, 0, 0, 2}));
+    CHECK(drive.cdrom->medium_name() == "memory"); // the guest's own eject leaves it on the tray
+    CHECK(drive.good({0x1b, 0, 0, 0, 3}));
+    CHECK(drive.sense_of({0x00}) == 0x062800);
+    CHECK(drive.good({0x00}));
+}
+
 TEST_CASE("DEVICE RESET ends a command without an interrupt") {
     Drive drive;
     drive.outb(base + 1, 0);
