@@ -51,6 +51,7 @@ void Ne2000::reset(ResetKind kind) {
 void Ne2000::reset_chip() {
     stop_transmitting();
     command_ = cmd_no_dma | cmd_stop;
+    running_ = false;
     causes_ = int_reset;
     mask_ = 0;
     remote_ = Remote::None;
@@ -89,12 +90,8 @@ void Ne2000::poke(unsigned address, std::uint8_t value) {
         ram_[address - ram_begin] = value;
 }
 
-bool Ne2000::running() const {
-    return (command_ & (cmd_stop | cmd_start)) == cmd_start;
-}
-
 bool Ne2000::transmit_some() {
-    if ((command_ & cmd_transmit) == 0 || !running())
+    if ((command_ & cmd_transmit) == 0 || !running_)
         return false;
     frame_.resize(transmit_bytes_);
     for (unsigned i = 0; i < frame_.size(); ++i)
@@ -163,7 +160,7 @@ unsigned Ne2000::free_pages() const {
 bool Ne2000::can_receive() {
     if (paused())
         return false;
-    if (!running() || (transmit_config_ & tcr_loopback) != 0 || (receive_config_ & rcr_monitor) != 0)
+    if (!running_ || (transmit_config_ & tcr_loopback) != 0 || (receive_config_ & rcr_monitor) != 0)
         return true; // to be lost, or counted
     const auto free = free_pages();
     // A ring that is smaller than a frame takes what fits, when it is empty.
@@ -172,7 +169,7 @@ bool Ne2000::can_receive() {
 }
 
 void Ne2000::receive(std::span<const std::uint8_t> received, const NetOffload&) {
-    if (paused() || !running() || (transmit_config_ & tcr_loopback) != 0 || received.size() < ethernet_header)
+    if (paused() || !running_ || (transmit_config_ & tcr_loopback) != 0 || received.size() < ethernet_header)
         return;
     std::array<std::uint8_t, ethernet_minimum> storage;
     const auto frame = padded(received, storage);

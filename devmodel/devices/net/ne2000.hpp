@@ -59,7 +59,6 @@ class Ne2000 final : public EthernetCard {
     bool transmit_some() override;
     [[nodiscard]] bool may_work() const override { return !paused(); }
     void loop_back(Frame frame);
-    [[nodiscard]] bool running() const;
     [[nodiscard]] bool wanted(Frame frame, std::uint8_t& status) const;
     [[nodiscard]] std::uint8_t page_after(std::uint8_t page) const;
     [[nodiscard]] unsigned free_pages() const;
@@ -80,6 +79,7 @@ class Ne2000 final : public EthernetCard {
     std::uint8_t causes_ = 0, mask_ = 0, receive_config_ = 0, transmit_config_ = 0, data_config_ = 0;
     std::uint8_t receive_status_ = 0, transmit_status_ = 0, eeprom_control_ = 0;
     unsigned fifo_next_ = 0;
+    bool running_ = false;
     Remote remote_ = Remote::None;
     std::vector<std::uint8_t> frame_;
 };

@@ -116,6 +116,20 @@ TEST_CASE("an NE2000 is probed by its PROM and its ID") {
     CHECK(rig.in8(15) == 0x80);
 }
 
+TEST_CASE("an NE2000 that was started runs until it is stopped, whatever else its command register is used for") {
+    Rig rig;
+    rig.start();
+    rig.out8(0, cmd_no_dma); // page 0, as Linux turns to it in its interrupt handler
+    const auto frame = frame_to(card_mac, 200);
+    rig.wire.offer(frame);
+    std::uint8_t status = 0;
+    CHECK(rig.take(status) == frame);
+    rig.out8(0, cmd_no_dma | cmd_stop);
+    rig.out8(0, cmd_no_dma); // and stays stopped
+    rig.wire.offer(frame);
+    CHECK(rig.current() == rig.next);
+}
+
 TEST_CASE("an NE2000's memory is behind the data port, in words and double words") {
     Rig rig;
     rig.start();
