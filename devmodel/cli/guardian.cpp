@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <system_error>
@@ -22,6 +23,12 @@
 
 namespace escalus {
 namespace {
+
+bool same_file(int one, int other) {
+    struct stat a {
+    }, b{};
+    return ::fstat(one, &a) == 0 && ::fstat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
 
 namespace asio = boost::asio;
 namespace json = boost::json;
@@ -195,14 +202,15 @@ class Supervision {
     }
 
     void read_errors() {
-        errors_.async_read_some(asio::buffer(errors_input_),
-                                [this](boost::system::error_code error, std::size_t length) {
-                                    if (error)
-                                        return;
-                                    for (const int fd : {log_, STDERR_FILENO})
-                                        static_cast<void>(!::write(fd, errors_input_.data(), length));
-                                    read_errors();
-                                });
+        errors_.async_read_some(
+            asio::buffer(errors_input_), [this](boost::system::error_code error, std::size_t length) {
+                if (error)
+                    return;
+                static_cast<void>(!::write(log_, errors_input_.data(), length));
+                if (!same_file(log_, STDERR_FILENO)) // in the background it is the log
+                    static_cast<void>(!::write(STDERR_FILENO, errors_input_.data(), length));
+                read_errors();
+            });
     }
 
     void read_signals() {
