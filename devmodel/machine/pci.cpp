@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/pci.hpp"
 
+#include "devmodel/machine/little_endian.hpp"
+
 #include <algorithm>
 #include <bit>
+#include <numeric>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -70,9 +74,35 @@ void PciFunction::declare_bar(unsigned index, BarKind kind, std::uint64_t size, 
     set_writable(bar_register(index), 4, index == 6 ? address_mask | rom_enable : address_mask);
 }
 
+namespace {
+
+/// Firmware starts a ROM only for the card that it names (PCI 3.0, 6.3.1), and some images are for several
+/// cards. The first image's vendor and device become these, and its bytes add up to 0 again, by the one that
+/// iPXE and its kin keep for that.
+void name_card_in_rom(std::span<std::uint8_t> rom, std::uint16_t vendor, std::uint16_t device) {
+    constexpr std::size_t pointer = 0x18, checksum = 6, length_unit = 512, structure_bytes = 0x18;
+    if (rom.size() < pointer + 2 || rom[0] != 0x55 || rom[1] != 0xaa)
+        return;
+    const std::size_t data = load_le<std::uint16_t>(rom, pointer), length = rom[2] * length_unit;
+    if (length > rom.size() || data + structure_bytes > length ||
+        !std::ranges::equal(rom.subspan(data, 4), std::string_view{"PCIR"}))
+        return;
+    if (load_le<std::uint16_t>(rom, data + 4) == vendor && load_le<std::uint16_t>(rom, data + 6) == device)
+        return;
+    store_le(rom, data + 4, vendor);
+    store_le(rom, data + 6, device);
+    const auto image = rom.first(length);
+    rom[checksum] =
+        static_cast<std::uint8_t>(rom[checksum] - std::accumulate(image.begin(), image.end(), 0u));
+}
+
+} // namespace
+
 void PciFunction::set_rom(std::vector<std::uint8_t> image) {
     if (image.empty())
         return;
+    name_card_in_rom(image, static_cast<std::uint16_t>(config(0, 2)),
+                     static_cast<std::uint16_t>(config(2, 2)));
     constexpr std::size_t least_rom = 2048;
     image.resize(std::bit_ceil(std::max(image.size(), least_rom)), 0xff);
     declare_bar(6, BarKind::Memory, image.size());

@@ -60,7 +60,8 @@ class PciFunction : public Device, public BusDevice {
     void connect_intx(IrqLine line) { intx_ = line; }
     /// The same for messages; without it, none are sent.
     void connect_messages(MessageSender send) { send_ = std::move(send); }
-    /// An expansion ROM (PCI 3.0, 6.2.5.2 and 6.3), before the first reset. Empty: none.
+    /// An expansion ROM (PCI 3.0, 6.2.5.2 and 6.3), before the first reset. Empty: none. An image for another
+    /// card is made to name this one.
     void set_rom(std::vector<std::uint8_t> image);
 
   protected:

@@ -17,7 +17,11 @@ constexpr unsigned most_pages =
     (header_bytes + ethernet_maximum + ethernet_crc_bytes + page_bytes - 1) / page_bytes;
 } // namespace
 
-Ne2000::Ne2000(PciSpaces spaces, CardWiring wiring) : EthernetCard{identity, spaces, wiring} {
+Ne2000::Ne2000(PciSpaces spaces, CardWiring wiring)
+    : EthernetCard{identity, spaces, wiring}, overrun_{wiring.clock, [this] {
+                                                           if (!has_room())
+                                                               miss_frame(0);
+                                                       }} {
     set_config(reg_status, 2, 0x0200); // medium DEVSEL#
     declare_bar(0, BarKind::Io, io_bytes);
     // Each byte is there twice, as a word of its own, with the signature of a 16 bit card (0x57) at the end.
@@ -52,6 +56,7 @@ void Ne2000::reset_chip() {
     stop_transmitting();
     command_ = cmd_no_dma | cmd_stop;
     running_ = false;
+    overrun_.cancel();
     causes_ = int_reset;
     mask_ = 0;
     remote_ = Remote::None;
@@ -157,15 +162,24 @@ unsigned Ne2000::free_pages() const {
     return n;
 }
 
-bool Ne2000::can_receive() {
-    if (paused())
-        return false;
+bool Ne2000::has_room() const {
     if (!running_ || (transmit_config_ & tcr_loopback) != 0 || (receive_config_ & rcr_monitor) != 0)
         return true; // to be lost, or counted
     const auto free = free_pages();
     // A ring that is smaller than a frame takes what fits, when it is empty.
     const unsigned all = stop_ > start_ ? stop_ - start_ : 0u;
     return free > most_pages || free + 1 >= all;
+}
+
+bool Ne2000::can_receive() {
+    if (paused())
+        return false;
+    const bool room = has_room();
+    if (room)
+        overrun_.cancel();
+    else if (!overrun_.armed())
+        overrun_.arm(clock().now() + patience);
+    return room;
 }
 
 void Ne2000::receive(std::span<const std::uint8_t> received, const NetOffload&) {
@@ -181,12 +195,16 @@ void Ne2000::receive(std::span<const std::uint8_t> received, const NetOffload&) 
         receive_status_ = rsr_disabled | (status & rsr_group);
         count(2);
     } else if (needed >= free_pages()) {
-        receive_status_ = static_cast<std::uint8_t>(rsr_missed | (status & rsr_group));
-        count(2);
-        raise(int_overwritten);
+        miss_frame(status);
     } else {
         put_in_ring(frame, status);
     }
+}
+
+void Ne2000::miss_frame(std::uint8_t status) {
+    receive_status_ = static_cast<std::uint8_t>(rsr_missed | (status & rsr_group));
+    count(2);
+    raise(int_overwritten);
 }
 
 void Ne2000::put_in_ring(Frame frame, std::uint8_t status) {

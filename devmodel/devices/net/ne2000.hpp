@@ -21,6 +21,9 @@ class Ne2000 final : public EthernetCard {
                                           .subsystem_vendor = 0x10ec,
                                           .subsystem = 0x8029,
                                           .interrupt_pin = 1};
+    /// How long a frame waits for room before the ring counts as overrun. A driver may clear the interrupt of
+    /// a frame that it has not seen, and then only the next frame, or this, makes it look.
+    static constexpr GuestTime patience = 50'000'000;
     static constexpr unsigned ram_begin = 0x4000, ram_bytes = 0x8000, data_port = 0x10, reset_port = 0x18;
 
     Ne2000(PciSpaces spaces, CardWiring wiring);
@@ -62,7 +65,9 @@ class Ne2000 final : public EthernetCard {
     [[nodiscard]] bool wanted(Frame frame, std::uint8_t& status) const;
     [[nodiscard]] std::uint8_t page_after(std::uint8_t page) const;
     [[nodiscard]] unsigned free_pages() const;
+    [[nodiscard]] bool has_room() const;
     void put_in_ring(Frame frame, std::uint8_t status);
+    void miss_frame(std::uint8_t status);
 
     [[nodiscard]] std::uint8_t peek(unsigned address) const;
     void poke(unsigned address, std::uint8_t value);
@@ -80,6 +85,7 @@ class Ne2000 final : public EthernetCard {
     std::uint8_t receive_status_ = 0, transmit_status_ = 0, eeprom_control_ = 0;
     unsigned fifo_next_ = 0;
     bool running_ = false;
+    Timer overrun_;
     Remote remote_ = Remote::None;
     std::vector<std::uint8_t> frame_;
 };

@@ -222,3 +222,50 @@ TEST_CASE("without a ROM there is no register for one") {
     write(card, 0x30, 0xffffffff);
     CHECK(read(card, 0x30) == 0);
 }
+
+TEST_CASE("a ROM for another card is made to name its own, and adds up to 0 again") {
+    Spaces s;
+    struct Card final : PciFunction {
+        explicit Card(Spaces& spaces)
+            : PciFunction{{.vendor = 0x10ec, .device = 0x8029}, {spaces.ports, spaces.memory}} {}
+        [[nodiscard]] std::string_view name() const override { return "card"; }
+        void read(unsigned, std::uint64_t, std::span<std::uint8_t>) override {}
+        void write(unsigned, std::uint64_t, std::span<const std::uint8_t>) override {}
+    };
+    std::vector<std::uint8_t> image(2048, 0x11);
+    const auto put = [&](std::size_t at, std::initializer_list<std::uint8_t> bytes) {
+        std::copy(bytes.begin(), bytes.end(), image.begin() + static_cast<std::ptrdiff_t>(at));
+    };
+    put(0, {0x55, 0xaa, 2}); // 1 KiB, and another image behind it
+    put(0x18, {0x20, 0});
+    put(0x20, {'P', 'C', 'I', 'R', 0xf4, 0x1a, 0x41, 0x10});
+    const auto bytes_with = [&](const std::vector<std::uint8_t>& rom) {
+        Card card{s};
+        card.set_rom(rom);
+        card.reset(ResetKind::PowerOn);
+        write(card, 0x30, 0xfea00001);
+        write(card, 4, 2, 2);
+        std::vector<std::uint8_t> seen(rom.size());
+        for (std::size_t i = 0; i < seen.size(); ++i)
+            CHECK(s.memory.read(0xfea00000 + i, std::span{seen}.subspan(i, 1)));
+        return seen;
+    };
+    const auto seen = bytes_with(image);
+    CHECK(std::vector(seen.begin() + 0x24, seen.begin() + 0x28) ==
+          std::vector<std::uint8_t>{0xec, 0x10, 0x29, 0x80});
+    unsigned sum = 0;
+    for (unsigned i = 0; i < 1024; ++i)
+        sum += seen[i];
+    CHECK(sum % 256 == 0);
+    CHECK(std::equal(seen.begin() + 1024, seen.end(), image.begin() + 1024));
+
+    // What is none, or says that it is longer than it is, stays as it is.
+    image[2] = 5;
+    CHECK(bytes_with(image) == image);
+    image[2] = 2;
+    put(0x18, {0xff, 0xff});
+    CHECK(bytes_with(image) == image);
+    put(0x18, {0x20, 0});
+    image[0x20] = 'p';
+    CHECK(bytes_with(image) == image);
+}

@@ -116,7 +116,8 @@ TEST_CASE("an NE2000 is probed by its PROM and its ID") {
     CHECK(rig.in8(15) == 0x80);
 }
 
-TEST_CASE("an NE2000 that was started runs until it is stopped, whatever else its command register is used for") {
+TEST_CASE(
+    "an NE2000 that was started runs until it is stopped, whatever else its command register is used for") {
     Rig rig;
     rig.start();
     rig.out8(0, cmd_no_dma); // page 0, as Linux turns to it in its interrupt handler
@@ -223,6 +224,24 @@ TEST_CASE("an NE2000 receives around its ring") {
             if (i < 9)
                 CHECK(*got == frame_to(card_mac, 1500, i));
         }
+    }
+    SECTION("and does not wait for ever for a driver that has cleared an interrupt too early") {
+        for (unsigned i = 0; i < 12; ++i)
+            rig.wire.offer(frame_to(card_mac, 1500, i));
+        rig.out8(7, 0x7f); // between its last look at the ring and now nine frames came
+        CHECK_FALSE(rig.irq.level);
+        rig.clock.advance(Ne2000::patience - 1);
+        CHECK_FALSE(rig.irq.level);
+        rig.clock.advance(1);
+        CHECK(rig.irq.level);
+        CHECK((rig.in8(7) & int_overwritten) != 0);
+        rig.out8(7, 0x7f);
+        std::uint8_t status = 0;
+        for (unsigned i = 0; i < 12; ++i)
+            CHECK(rig.take(status) == frame_to(card_mac, 1500, i));
+        rig.out8(7, 0x7f);
+        rig.clock.advance(10 * Ne2000::patience); // it has room
+        CHECK_FALSE(rig.irq.level);
     }
     SECTION("and after an overflow is started as the datasheet has it") {
         for (unsigned i = 0; i < 11; ++i)
