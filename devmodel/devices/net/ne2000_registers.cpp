@@ -254,8 +254,8 @@ void Ne2000::set_page3(unsigned index, std::uint8_t value) {
     }
 }
 
-// Stopping takes effect at once; what is to be sent waits until the chip is started. STA starts it and need not
-// stay (10.3, command register): Linux writes it without STA or STP to turn to page 0.
+// Stopping takes effect at once; what is to be sent waits until the chip is started. STA starts it and need
+// not stay (10.3, command register): Linux writes it without STA or STP to turn to page 0.
 void Ne2000::set_command(std::uint8_t value) {
     const auto pending = command_ & cmd_transmit;
     command_ = static_cast<std::uint8_t>(value | pending);
