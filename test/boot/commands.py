@@ -110,8 +110,7 @@ def console(context):
     wait_for("the guest has ended", lambda: guest.state() is None, 60)
 
 
-@boot_test("console-vga", "console --vga: the text screen in a terminal, its keys on the keyboard, Ctrl-] leaves",
-           long=True)  # until it has been seen to pass
+@boot_test("console-vga", "console --vga: the text screen in a terminal, its keys on the keyboard, Ctrl-] leaves")
 def console_vga(context):
     guest = context.create("mirrored", _rescue(context, "mirrored", display=0), 0)
     guest.wait_text(r"GNU GRUB", 240)

@@ -84,7 +84,10 @@ def _bridged(context, model, driver):
         (context.artefacts / "stat.txt").write_text(context.run(["escalus", "stat", guest.name]).text)
         # The cable is pulled: the guest sees it, and goes on.
         context.run("ip link del test0", check=True)
-        guest.wait_serial(r"carrier: 0", 60)
+        if driver != "ne2k-pci":  # the chip has no bit for it
+            guest.wait_serial(r"carrier: 0", 60)
+        wait_for("the removal is logged",
+                 lambda: "link is down" in context.run(f"cat /run/escalus/{guest.name}/log").text, 60)
         log = context.run(f"cat /run/escalus/{guest.name}/log").text
         require(log.count("the link is down") == 1, f"the removal is not logged once:\n{log}")
         require(guest.state() is not None, "the guest is gone")
@@ -105,11 +108,12 @@ def _boots_by_pxe(context, model, _driver):
     guest.picture("pxe")
 
 
-# Behind --long until each has been seen to pass: they came last.
+# Each model and each way once in the daily run; the rest is behind --long for its time (a quarter of an hour).
+DAILY = {("nat", "virtio-net"), ("tap", "e1000"), ("pxe", "rtl8139")}
 for _model, _linux_driver in MODELS.items():
     for _name, _what, _body in (
             ("nat", "DHCP, 32 MiB by HTTP, ping and a forwarded port through the address translation", _nat),
             ("tap", "the same on a bridge; the guest sees its interface removed", _bridged),
             ("pxe", "iPXE from the card's ROM boots by the built-in TFTP server", _boots_by_pxe)):
-        boot_test(f"net-{_name}-{_model}", f"{_model}: {_what}", long=True)(
+        boot_test(f"net-{_name}-{_model}", f"{_model}: {_what}", long=(_name, _model) not in DAILY)(
             lambda context, body=_body, model=_model, driver=_linux_driver: body(context, model, driver))

@@ -18,10 +18,9 @@ constexpr unsigned most_pages =
 } // namespace
 
 Ne2000::Ne2000(PciSpaces spaces, CardWiring wiring)
-    : EthernetCard{identity, spaces, wiring}, overrun_{wiring.clock, [this] {
-                                                           if (!has_room())
-                                                               miss_frame(0);
-                                                       }} {
+    : EthernetCard{identity, spaces, wiring},
+      overrun_{wiring.clock, [this] { overrun(); }},
+      arrival_{wiring.clock, [this] { room_again(); }} {
     set_config(reg_status, 2, 0x0200); // medium DEVSEL#
     declare_bar(0, BarKind::Io, io_bytes);
     // Each byte is there twice, as a word of its own, with the signature of a 16 bit card (0x57) at the end.
@@ -55,8 +54,9 @@ void Ne2000::reset(ResetKind kind) {
 void Ne2000::reset_chip() {
     stop_transmitting();
     command_ = cmd_no_dma | cmd_stop;
-    running_ = false;
+    running_ = held_back_ = false;
     overrun_.cancel();
+    arrival_.cancel();
     causes_ = int_reset;
     mask_ = 0;
     remote_ = Remote::None;
@@ -174,12 +174,16 @@ bool Ne2000::has_room() const {
 bool Ne2000::can_receive() {
     if (paused())
         return false;
-    const bool room = has_room();
-    if (room)
-        overrun_.cancel();
-    else if (!overrun_.armed())
-        overrun_.arm(clock().now() + patience);
-    return room;
+    if (!has_room()) {
+        held_back_ = true;
+        if (!overrun_.armed())
+            overrun_.arm(clock().now() + patience);
+        return false;
+    }
+    overrun_.cancel();
+    if (std::exchange(held_back_, false)) // what waited begins to come now
+        arrival_.arm(clock().now() + wire_time(ethernet_maximum));
+    return !arrival_.armed();
 }
 
 void Ne2000::receive(std::span<const std::uint8_t> received, const NetOffload&) {
@@ -187,6 +191,7 @@ void Ne2000::receive(std::span<const std::uint8_t> received, const NetOffload&) 
         return;
     std::array<std::uint8_t, ethernet_minimum> storage;
     const auto frame = padded(received, storage);
+    arrival_.arm(clock().now() + wire_time(frame.size()));
     std::uint8_t status = rsr_good;
     if (!wanted(frame, status))
         return;
@@ -199,6 +204,11 @@ void Ne2000::receive(std::span<const std::uint8_t> received, const NetOffload&) 
     } else {
         put_in_ring(frame, status);
     }
+}
+
+void Ne2000::overrun() {
+    if (!has_room())
+        miss_frame(0);
 }
 
 void Ne2000::miss_frame(std::uint8_t status) {

@@ -24,6 +24,11 @@ class Ne2000 final : public EthernetCard {
     /// How long a frame waits for room before the ring counts as overrun. A driver may clear the interrupt of
     /// a frame that it has not seen, and then only the next frame, or this, makes it look.
     static constexpr GuestTime patience = 50'000'000;
+    /// 10BASE-T: a byte takes 800 ns, and preamble, CRC and the gap between frames another 24 bytes. Drivers
+    /// count on it: Linux takes at most ten frames, clears their interrupt, and leaves the rest to the next.
+    [[nodiscard]] static constexpr GuestTime wire_time(std::size_t bytes) {
+        return static_cast<GuestTime>(bytes + 24) * 800;
+    }
     static constexpr unsigned ram_begin = 0x4000, ram_bytes = 0x8000, data_port = 0x10, reset_port = 0x18;
 
     Ne2000(PciSpaces spaces, CardWiring wiring);
@@ -67,6 +72,7 @@ class Ne2000 final : public EthernetCard {
     [[nodiscard]] unsigned free_pages() const;
     [[nodiscard]] bool has_room() const;
     void put_in_ring(Frame frame, std::uint8_t status);
+    void overrun();
     void miss_frame(std::uint8_t status);
 
     [[nodiscard]] std::uint8_t peek(unsigned address) const;
@@ -84,8 +90,8 @@ class Ne2000 final : public EthernetCard {
     std::uint8_t causes_ = 0, mask_ = 0, receive_config_ = 0, transmit_config_ = 0, data_config_ = 0;
     std::uint8_t receive_status_ = 0, transmit_status_ = 0, eeprom_control_ = 0;
     unsigned fifo_next_ = 0;
-    bool running_ = false;
-    Timer overrun_;
+    bool running_ = false, held_back_ = false;
+    Timer overrun_, arrival_; ///< arrival_ runs while the wire is busy with a frame
     Remote remote_ = Remote::None;
     std::vector<std::uint8_t> frame_;
 };

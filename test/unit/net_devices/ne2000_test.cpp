@@ -66,6 +66,10 @@ struct Rig : CardRig<Ne2000> {
         out8(6, static_cast<unsigned>(frame.size()) >> 8);
         out8(0, cmd_no_dma | cmd_start | cmd_transmit);
     }
+    void offer(const Bytes& frame) {
+        wire.offer(frame);
+        clock.advance(Ne2000::wire_time(ethernet_maximum));
+    }
     std::uint8_t current() {
         out8(0, 0x40 | cmd_no_dma | cmd_start);
         const auto page = in8(7);
@@ -122,13 +126,28 @@ TEST_CASE(
     rig.start();
     rig.out8(0, cmd_no_dma); // page 0, as Linux turns to it in its interrupt handler
     const auto frame = frame_to(card_mac, 200);
-    rig.wire.offer(frame);
+    rig.offer(frame);
     std::uint8_t status = 0;
     CHECK(rig.take(status) == frame);
     rig.out8(0, cmd_no_dma | cmd_stop);
     rig.out8(0, cmd_no_dma); // and stays stopped
-    rig.wire.offer(frame);
+    rig.offer(frame);
     CHECK(rig.current() == rig.next);
+}
+
+TEST_CASE("an NE2000 receives no faster than its wire") {
+    Rig rig;
+    rig.start();
+    for (unsigned i = 0; i < 3; ++i)
+        rig.wire.offer(frame_to(card_mac, 1000, i));
+    std::uint8_t status = 0;
+    for (unsigned i = 0; i < 3; ++i) {
+        CHECK(rig.take(status) == frame_to(card_mac, 1000, i));
+        CHECK_FALSE(rig.take(status));
+        rig.clock.advance(Ne2000::wire_time(1000) - 1);
+        CHECK_FALSE(rig.take(status));
+        rig.clock.advance(1);
+    }
 }
 
 TEST_CASE("an NE2000's memory is behind the data port, in words and double words") {
@@ -198,7 +217,7 @@ TEST_CASE("an NE2000 receives around its ring") {
     rig.start();
     for (unsigned i = 0; i < 60; ++i) {
         const auto frame = frame_to(i % 3 == 0 ? everybody : card_mac, 60 + i * 24, i);
-        rig.wire.offer(frame);
+        rig.offer(frame);
         CHECK((rig.in8(7) & int_received) != 0);
         CHECK(rig.irq.level);
         rig.out8(7, int_received | int_remote_done);
@@ -210,7 +229,7 @@ TEST_CASE("an NE2000 receives around its ring") {
     }
     SECTION("and holds frames back when it is full") {
         for (unsigned i = 0; i < 12; ++i)
-            rig.wire.offer(frame_to(card_mac, 1500, i));
+            rig.offer(frame_to(card_mac, 1500, i));
         CHECK(rig.wire.waiting.size() == 3);
         rig.card.receive(frame_to(card_mac, 1514), {});
         rig.card.receive(frame_to(card_mac, 1514), {});
@@ -220,6 +239,7 @@ TEST_CASE("an NE2000 receives around its ring") {
         for (unsigned i = 0; i < 12; ++i) {
             std::uint8_t status = 0;
             const auto got = rig.take(status);
+            rig.clock.advance(Ne2000::wire_time(ethernet_maximum));
             REQUIRE(got);
             if (i < 9)
                 CHECK(*got == frame_to(card_mac, 1500, i));
@@ -227,18 +247,18 @@ TEST_CASE("an NE2000 receives around its ring") {
     }
     SECTION("and does not wait for ever for a driver that has cleared an interrupt too early") {
         for (unsigned i = 0; i < 12; ++i)
-            rig.wire.offer(frame_to(card_mac, 1500, i));
+            rig.offer(frame_to(card_mac, 1500, i));
         rig.out8(7, 0x7f); // between its last look at the ring and now nine frames came
         CHECK_FALSE(rig.irq.level);
-        rig.clock.advance(Ne2000::patience - 1);
-        CHECK_FALSE(rig.irq.level);
-        rig.clock.advance(1);
+        rig.clock.advance(Ne2000::patience);
         CHECK(rig.irq.level);
         CHECK((rig.in8(7) & int_overwritten) != 0);
         rig.out8(7, 0x7f);
         std::uint8_t status = 0;
-        for (unsigned i = 0; i < 12; ++i)
+        for (unsigned i = 0; i < 12; ++i) {
             CHECK(rig.take(status) == frame_to(card_mac, 1500, i));
+            rig.clock.advance(Ne2000::wire_time(ethernet_maximum));
+        }
         rig.out8(7, 0x7f);
         rig.clock.advance(10 * Ne2000::patience); // it has room
         CHECK_FALSE(rig.irq.level);
@@ -257,11 +277,11 @@ TEST_CASE("an NE2000 receives around its ring") {
         }
         rig.out8(7, int_overwritten);
         rig.out8(13, 0);
-        rig.wire.offer(frame_to(card_mac, 100, 7));
+        rig.offer(frame_to(card_mac, 100, 7));
         CHECK(*rig.take(status) == frame_to(card_mac, 100, 7));
     }
     SECTION("the command for the frame at the boundary knows its length") {
-        rig.wire.offer(frame_to(card_mac, 100));
+        rig.offer(frame_to(card_mac, 100));
         rig.out8(3, rig.next);
         rig.out8(0, cmd_send_packet | cmd_start);
         CHECK((rig.in16(16) & 0xff) == rsr_good);
@@ -279,7 +299,7 @@ TEST_CASE("an NE2000 takes what its filter lets through") {
             rig.out8(8 + i,
                      hash && multicast_hash_left(group) / 8 == i ? 1u << multicast_hash_left(group) % 8 : 0u);
         rig.out8(0, cmd_no_dma | cmd_start);
-        rig.wire.offer(frame_to(to, 64));
+        rig.offer(frame_to(to, 64));
         return rig.current() != rig.next;
     };
     CHECK(heard(0, card_mac));
