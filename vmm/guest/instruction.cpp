@@ -81,4 +81,23 @@ Store decode_store(const std::uint8_t* bytes, unsigned available, const std::uin
     return {at + 4, value};
 }
 
+Cr8Write decode_cr8_write(const std::uint8_t* bytes, unsigned available, bool long_mode) {
+    constexpr std::uint8_t lock = 0xf0, rex_r = 4, rex_b = 1;
+    unsigned at = 0;
+    std::uint8_t rex = 0;
+    bool locked = false;
+    for (; at < available && is_legacy_prefix(bytes[at]); ++at)
+        locked |= bytes[at] == lock;
+    if (long_mode && at < available && is_rex(bytes[at]))
+        rex = bytes[at++];
+    if (at + 3 > available || bytes[at] != 0x0f || bytes[at + 1] != 0x22)
+        return {};
+    // MOD is not looked at: it is always a register.
+    const std::uint8_t modrm = bytes[at + 2];
+    const bool is_cr8 = (modrm & 0x38) == 0 && ((rex & rex_r) != 0) != locked;
+    if (!is_cr8)
+        return {};
+    return {at + 3, (modrm & 7u) | ((rex & rex_b) != 0 ? 8u : 0u)};
+}
+
 } // namespace escalus::vmm

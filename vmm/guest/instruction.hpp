@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The little instruction decoding the monitor needs: the length of an instruction it intercepts, on CPUs
-// without next-RIP save, and stores to the local APIC while CPUs are being started. Pure. AMD APM 3,
-// section 1.2.
+// without next-RIP save, writes of CR8, on CPUs without decode assists, and stores to the local APIC while
+// CPUs are being started. Pure. AMD APM 3, section 1.2.
 #pragma once
 
 #include <cstdint>
@@ -23,5 +23,12 @@ struct Store {
 /// to a device register.
 [[nodiscard]] Store decode_store(const std::uint8_t* bytes, unsigned available,
                                  const std::uint64_t (&gpr)[16]);
+
+struct Cr8Write {
+    unsigned length = 0; ///< 0: it is none
+    unsigned reg = 0;    ///< the general register, 0 to 15
+};
+/// Decodes MOV CR8, r64, and its other form for 32-bit code, LOCK MOV CR0, r32 (APM 3, MOV CRn).
+[[nodiscard]] Cr8Write decode_cr8_write(const std::uint8_t* bytes, unsigned available, bool long_mode);
 
 } // namespace escalus::vmm

@@ -100,10 +100,29 @@ Action halt(const Exit& exit) {
 }
 
 Action interrupt_window(const Exit& exit) {
-    exit.vmcb.control.interrupt_control &= ~interrupt_control::irq;
-    exit.vmcb.control.intercepts1 &= ~intercept1::vintr;
-    exit.vmcb.control.clean = 0;
+    close_interrupt_window(exit.vmcb);
     return exit.to_device_model(abi::ExitReason::InterruptWindow);
+}
+
+// Only while an interrupt window is asked for. CPL and #UD have been checked (APM 2, section 15.8).
+Action cr8_write(const Exit& exit) {
+    auto& s = exit.vmcb.save;
+    std::uint8_t bytes[instruction_bytes_max];
+    const unsigned got = read_instruction(exit.vmcb, &exit.vcpu.vm->tables, bytes);
+    const auto write = decode_cr8_write(bytes, got, in_long_mode(exit.vmcb));
+    if (write.length == 0)
+        return exit.fail(abi::ExitReason::Unhandled,
+                         "a write of CR8 whose instruction is not there any more");
+    auto value = write.reg == abi::rax ? s.rax : write.reg == abi::rsp ? s.rsp : exit.vcpu.gprs.r[write.reg];
+    if (!in_long_mode(exit.vmcb))
+        value &= 0xffff'ffff;
+    if (value > 15)
+        return protection_fault(exit);
+    auto& control = exit.vmcb.control.interrupt_control;
+    control = (control & ~interrupt_control::tpr_mask) | static_cast<std::uint32_t>(value);
+    exit.vmcb.control.clean = 0;
+    advance(exit.vmcb, in_long_mode(exit.vmcb) ? s.rip + write.length : (s.rip + write.length) & 0xffff'ffff);
+    return Action::Resume;
 }
 
 // The IRET that ends an NMI handler begins. NMIs stay blocked until it is done: see nmi_can_enter().
@@ -272,6 +291,7 @@ struct HandlerTable {
         at(ExitCode::Smi) = host_event;
         at(ExitCode::Init) = host_event;
         at(ExitCode::Vintr) = interrupt_window;
+        at(ExitCode::WriteCr8) = cr8_write;
         at(ExitCode::Rdpmc) = protection_fault;
         at(ExitCode::Cpuid) = cpuid_instruction;
         at(ExitCode::Rsm) = undefined;

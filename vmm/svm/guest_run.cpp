@@ -77,6 +77,8 @@ class WorldSwitch {
     vcpu.flush = false;
 }
 
+// A write of CR8 while V_IRQ is set ends QEMU 7.2 by an assertion (it changes the request without its lock),
+// and every interrupt handler of UEFI's writes it. It exits meanwhile, and is done by the monitor.
 void request_interrupt_window(Vmcb& vmcb, std::uint32_t vector) {
     VmcbControl& c = vmcb.control;
     c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
@@ -84,15 +86,13 @@ void request_interrupt_window(Vmcb& vmcb, std::uint32_t vector) {
     c.interrupt_control |=
         vector > 255 ? interrupt_control::ignore_tpr : vector >> 4 << interrupt_control::priority_shift;
     c.intercepts1 |= intercept1::vintr;
+    c.cr_writes |= intercept_cr8;
     c.clean = 0;
 }
 
 [[gnu::hot]] void cancel_interrupt_window(Vmcb& vmcb) {
-    if ((vmcb.control.intercepts1 & intercept1::vintr) == 0)
-        return;
-    vmcb.control.interrupt_control &= ~interrupt_control::irq;
-    vmcb.control.intercepts1 &= ~intercept1::vintr;
-    vmcb.control.clean = 0;
+    if ((vmcb.control.intercepts1 & intercept1::vintr) != 0)
+        close_interrupt_window(vmcb);
 }
 
 /// NMIs are blocked from one's injection until its IRET is done: the IRET has been seen and execution has

@@ -105,17 +105,21 @@ void hide_features(std::uint32_t function, std::uint32_t, CpuidResult& result) {
 
 } // namespace
 
+unsigned read_instruction(const Vmcb& vmcb, const NestedTables* nested,
+                          std::uint8_t (&bytes)[instruction_bytes_max]) {
+    const VmcbSave& s = vmcb.save;
+    const GuestLinear linear{in_long_mode(vmcb) ? s.rip : (s.cs.base + s.rip) & 0xffff'ffff};
+    return read_guest_linear({s.cr0, s.cr3, s.cr4, s.efer, nested}, linear, bytes, sizeof bytes);
+}
+
 [[gnu::hot]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested) {
     if (features.next_rip && vmcb.control.next_rip != 0)
         return vmcb.control.next_rip;
-    const VmcbSave& s = vmcb.save;
-    const bool long_mode = (s.efer & efer::lma) != 0 && (s.cs.attributes & 1 << 9) != 0;
     std::uint8_t bytes[instruction_bytes_max];
-    const GuestLinear linear{long_mode ? s.rip : (s.cs.base + s.rip) & 0xffff'ffff};
-    const unsigned got =
-        read_guest_linear({s.cr0, s.cr3, s.cr4, s.efer, nested}, linear, bytes, sizeof bytes);
+    const unsigned got = read_instruction(vmcb, nested, bytes);
+    const bool long_mode = in_long_mode(vmcb);
     const unsigned length = instruction_length(bytes, got, long_mode, opcode_bytes);
-    const auto next = s.rip + (length != 0 ? length : opcode_bytes);
+    const auto next = vmcb.save.rip + (length != 0 ? length : opcode_bytes);
     return long_mode ? next : next & 0xffff'ffff;
 }
 

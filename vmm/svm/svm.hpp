@@ -9,6 +9,7 @@
 #pragma once
 
 #include "vmm/cpu/backend.hpp"
+#include "vmm/guest/instruction.hpp"
 #include "vmm/guest/vm.hpp"
 #include "vmm/svm/vmcb.hpp"
 
@@ -52,6 +53,12 @@ inline void inject_exception(Vmcb& vmcb, std::uint8_t vector, std::uint32_t erro
 }
 inline constexpr std::uint8_t vector_db = 1, vector_ud = 6, vector_gp = 13, vector_ac = 17, vector_mc = 18;
 
+[[nodiscard]] inline bool in_long_mode(const Vmcb& vmcb) {
+    return (vmcb.save.efer & efer::lma) != 0 && (vmcb.save.cs.attributes & 1 << 9) != 0;
+}
+/// Reads the instruction at RIP as far as its pages are there; the number of bytes.
+[[nodiscard]] unsigned read_instruction(const Vmcb& vmcb, const NestedTables* nested,
+                                        std::uint8_t (&bytes)[instruction_bytes_max]);
 /// Address of the instruction after the one that exited, whose opcode is `opcode_bytes` long without
 /// operands.
 [[nodiscard]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested);
@@ -59,6 +66,13 @@ inline constexpr std::uint8_t vector_db = 1, vector_ud = 6, vector_gp = 13, vect
 inline void advance(Vmcb& vmcb, std::uint64_t rip) {
     vmcb.save.rip = rip;
     vmcb.control.interrupt_state = 0;
+}
+/// Takes back the request of an exit as soon as interrupts can be taken.
+inline void close_interrupt_window(Vmcb& vmcb) {
+    vmcb.control.interrupt_control &= ~interrupt_control::irq;
+    vmcb.control.intercepts1 &= ~intercept1::vintr;
+    vmcb.control.cr_writes &= static_cast<std::uint16_t>(~intercept_cr8);
+    vmcb.control.clean = 0;
 }
 /// The value of a WRMSR, or the registers of a RDMSR.
 [[nodiscard]] inline std::uint64_t msr_value(const Vmcb& vmcb, const Gprs& gprs) {

@@ -67,7 +67,8 @@ struct Vmcb {
 };
 static_assert(sizeof(Vmcb) == page_size);
 
-namespace intercept1 { // offset 0x0c
+inline constexpr std::uint16_t intercept_cr8 = 1 << 8; ///< in cr_reads and cr_writes
+namespace intercept1 {                                 // offset 0x0c
 inline constexpr std::uint32_t intr = 1, nmi = 2, smi = 4, init = 8, vintr = 16, cr0_selective = 32,
                                idtr_read = 1 << 6, gdtr_read = 1 << 7, ldtr_read = 1 << 8, tr_read = 1 << 9,
                                idtr_write = 1 << 10, gdtr_write = 1 << 11, ldtr_write = 1 << 12,
@@ -97,6 +98,7 @@ inline constexpr std::uint64_t vector_mask = 0xff, type_shift = 8, error_valid =
 enum class ExitCode : std::uint64_t {
     ReadCr0 = 0x00,
     WriteCr0 = 0x10,
+    WriteCr8 = 0x18,
     ReadDr0 = 0x20,
     WriteDr15 = 0x3f,
     Exception0 = 0x40,

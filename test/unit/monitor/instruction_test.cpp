@@ -59,3 +59,25 @@ TEST_CASE("what is not a 32-bit store is refused") {
     CHECK(store({0xc7, 0x07, 0x00, 0x00}).length == 0);
     CHECK(store({0x89, 0x04}).length == 0); // SIB byte missing
 }
+
+TEST_CASE("MOV CR8 is decoded in both its forms, and nothing else is") {
+    const auto decode = [](const Bytes& b, bool long_mode = true) {
+        const auto found = decode_cr8_write(b.data(), static_cast<unsigned>(b.size()), long_mode);
+        return std::pair{found.length, found.reg};
+    };
+    const std::pair none{0u, 0u};
+    CHECK(decode({0x44, 0x0f, 0x22, 0xc0}) == std::pair{4u, 0u});
+    CHECK(decode({0x44, 0x0f, 0x22, 0xc7, 0x90}) == std::pair{4u, 7u});
+    CHECK(decode({0x45, 0x0f, 0x22, 0xc1}) == std::pair{4u, 9u});
+    CHECK(decode({0x4c, 0x0f, 0x22, 0x03}) == std::pair{4u, 3u}); // MOD does not matter
+    CHECK(decode({0xf0, 0x0f, 0x22, 0xc2}) == std::pair{4u, 2u});
+    CHECK(decode({0x66, 0xf0, 0x0f, 0x22, 0xc2}, false) == std::pair{5u, 2u});
+    CHECK(decode({0x0f, 0x22, 0xc0}) == none);              // CR0
+    CHECK(decode({0x44, 0x0f, 0x22, 0xd8}) == none);        // CR11, which is none
+    CHECK(decode({0xf0, 0x44, 0x0f, 0x22, 0xc0}) == none);  // #UD
+    CHECK(decode({0x44, 0x0f, 0x20, 0xc0}) == none);        // a read
+    CHECK(decode({0x44, 0x0f, 0x22, 0xc0}, false) == none); // INC ESP
+    for (Bytes cut{0x44, 0x0f, 0x22}; !cut.empty(); cut.pop_back())
+        CHECK(decode(cut) == none);
+    CHECK(decode(Bytes(15, 0x66)) == none);
+}
