@@ -36,7 +36,14 @@ class Viewer:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        # Closing with an update unread resets the connection, and what was typed last may be lost with it. A server
+        # answers in turn: the next picture comes after the keys.
+        if kind is None:
+            try:
+                self._whole()
+            except (LabError, OSError):
+                pass  # the guest's last key ended it
         self.close()
 
     def _read(self, size):
