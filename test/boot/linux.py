@@ -158,8 +158,7 @@ def _image_guest(context, name, disk, device="vda"):
     return guest, text
 
 
-@boot_test("disk-qcow2", "64 MiB to a qcow2 image, and through a server by URI; both hold the same bytes",
-           long=True)  # until it has been seen to pass
+@boot_test("disk-qcow2", "64 MiB to a qcow2 image, and through a server by URI; both hold the same bytes")
 def disk_qcow2(context):
     context.run("qemu-img create -q -f qcow2 /tmp/disk.qcow2 96M", check=True)
     _, text = _image_guest(context, "disk-qcow2", "/tmp/disk.qcow2,qcow2,xvda,rw")
@@ -204,8 +203,7 @@ def qcow2_kill(context):
         context.run("umount /mnt; rm -f /tmp/kill.*")
 
 
-@boot_test("disk-snapshot", "64 MiB to a disk in snapshot mode: the guest is content, the image as it was",
-           long=True)  # until it has been seen to pass
+@boot_test("disk-snapshot", "64 MiB to a disk in snapshot mode: the guest is content, the image as it was")
 def disk_snapshot(context):
     # Room for what is written: the control OS's root holds half of its memory, and much of that is taken.
     context.run("truncate -s 96M /tmp/snapshot.raw; mkdir -p /var/tmp && mount -t tmpfs -o size=100m tmpfs /var/tmp",
@@ -220,7 +218,7 @@ def disk_snapshot(context):
 
 
 @boot_test("disk-full", "the image's file system is full: every controller tells its guest, the user hears once",
-           long=True)  # until it has been seen to pass
+           long=True)  # six minutes
 def disk_full(context):
     for name, device, inside, keys in (("full-ide", "hda", "sda", {}), ("full-ahci", "hda", "sda", {"hdtype": "ahci"}),
                                        ("full-virtio", "xvda", "vda", {}), ("full-nvme", "nvme0n1", "nvme0n1", {})):
@@ -238,8 +236,7 @@ def disk_full(context):
             context.run("umount /tmp/full")
 
 
-@boot_test("disk-firmware", "SeaBIOS starts GRUB from an AHCI disk, an AHCI CD-ROM, a virtio and an NVMe disk",
-           long=True)  # until it has been seen to pass
+@boot_test("disk-firmware", "SeaBIOS starts GRUB from an AHCI disk, an AHCI CD-ROM, a virtio and an NVMe disk")
 def disk_firmware(context):
     medium = context.media("grub-rescue")
     for name, boot, disk, keys in (("from-ahci", "c", "hda,r", {"hdtype": "ahci"}),
