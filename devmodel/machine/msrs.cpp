@@ -5,6 +5,7 @@ namespace escalus {
 
 namespace {
 namespace msr {
+constexpr std::uint32_t p5_mc_addr = 0x00, p5_mc_type = 0x01;
 constexpr std::uint32_t platform_id = 0x17, bios_update = 0x79, bios_signature = 0x8b, mtrr_cap = 0xfe,
                         mcg_cap = 0x179, mcg_status = 0x17a, mcg_ctl = 0x17b, platform_info = 0xce,
                         misc_enable = 0x1a0, debug_control = 0x1d9, mtrr_physical_base = 0x200,
@@ -38,6 +39,11 @@ Msrs::Msrs(const Config& config) : config_{config} {
         for (std::uint32_t other = 1; other < 4; ++other)
             keep(first + other, 0, 0, true);
     }
+    // The Pentium's machine check registers stand for bank 0's (Intel's SDM 3B, "Mapping of the Pentium
+    // Processor Machine-Check Errors"; AMD's BKDG for family 10h, MSR0000_0000). Plan 9 reads them before it
+    // has an interrupt table.
+    keep(msr::p5_mc_addr, 0, 0, true);
+    keep(msr::p5_mc_type, 0, 0, true);
     keep(msr::mtrr_cap, variable_mtrrs | 0x500, 0, true); // fixed ranges, write combining
     for (std::uint32_t i = 0; i < 2 * variable_mtrrs; ++i)
         keep(msr::mtrr_physical_base + i, 0, all);

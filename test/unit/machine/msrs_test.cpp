@@ -53,6 +53,11 @@ TEST_CASE("machine check banks never report anything") {
     CHECK(msrs.write(0x400, 0));
     CHECK(msrs.read(0x400) == 0u);
     CHECK_FALSE(msrs.read(0x400 + 4 * Msrs::machine_check_banks));
+    for (const std::uint32_t pentium : {0x00u, 0x01u}) { // bank 0 by its old names
+        CHECK(msrs.read(pentium) == 0u);
+        CHECK(msrs.write(pentium, 0));
+        CHECK_FALSE(msrs.write(pentium, 1));
+    }
 }
 
 TEST_CASE("without firmware memory is write-back, PCI's window not") {
