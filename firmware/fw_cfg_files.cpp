@@ -78,8 +78,9 @@ std::string virtio_disk(unsigned device) {
     return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", device);
 }
 std::string usb_disk(unsigned device, unsigned function, std::optional<unsigned> hub, unsigned port) {
+    const auto place = function == 0 ? std::string{} : fmt::format(",{:x}", function);
     const auto way = hub ? fmt::format("/hub@{:x}", *hub + 1) : std::string{};
-    return fmt::format("/pci@i0cf8/usb@{:x},{:x}{}/storage@{:x}/channel@0/disk@0,0", device, function, way,
+    return fmt::format("/pci@i0cf8/usb@{:x}{}{}/storage@{:x}/channel@0/disk@0,0", device, place, way,
                        port + 1);
 }
 

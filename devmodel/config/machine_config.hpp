@@ -35,6 +35,7 @@ struct DiskConfig {
     [[nodiscard]] bool is_nbd() const { return path.starts_with("nbd:") || path.starts_with("nbd+unix:"); }
 };
 
+enum class UsbController { None, Uhci, Xhci };
 enum class UsbDeviceKind { Tablet, Keyboard, Disk };
 struct UsbDeviceConfig {
     UsbDeviceKind kind = UsbDeviceKind::Tablet;
@@ -84,7 +85,7 @@ struct MachineConfig {
     unsigned cpu_cap = 0;               ///< per cent of one CPU; 0: no limit
     std::vector<DiskConfig> disks;
     std::vector<NetworkConfig> networks;
-    bool usb = false; ///< whether there is a USB controller
+    UsbController usb = UsbController::None;
     std::vector<UsbDeviceConfig> usb_devices;
     std::string boot = "cda"; ///< letters c (disk), d (CD-ROM), a (floppy), n (network), in order
     std::string kernel, ramdisk, cmdline;

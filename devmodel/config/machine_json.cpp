@@ -123,7 +123,8 @@ json::object usb_json(const MachineConfig& machine) {
         }
         devices.push_back(std::move(item));
     }
-    return {{"controller", "uhci"}, {"devices", std::move(devices)}};
+    return {{"controller", machine.usb == UsbController::Xhci ? "xhci" : "uhci"},
+            {"devices", std::move(devices)}};
 }
 
 } // namespace
@@ -161,7 +162,7 @@ json::object to_json(const MachineConfig& machine) {
             networks.push_back(network_json(network));
         result["networks"] = std::move(networks);
     }
-    if (machine.usb)
+    if (machine.usb != UsbController::None)
         result["usb"] = usb_json(machine);
     result["kernel"] = or_null(machine.kernel);
     result["ramdisk"] = or_null(machine.ramdisk);

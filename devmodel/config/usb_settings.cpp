@@ -10,8 +10,8 @@
 namespace escalus {
 namespace {
 
-constexpr std::size_t devices_max = 9; // one at the first port, eight at a hub at the second
-constexpr std::int64_t uhci_version = 1;
+constexpr std::size_t devices_max = 9; // one at the first port of a UHCI, eight at a hub at the second
+constexpr std::int64_t uhci_version = 1, xhci_version = 3;
 constexpr auto known_devices = "write 'tablet', 'keyboard' or 'disk:PATH'";
 
 class UsbKeys {
@@ -19,14 +19,16 @@ class UsbKeys {
     explicit UsbKeys(const Settings& settings) : settings_{&settings} {}
 
     UsbSettings read() {
-        result_.controller = settings_->boolean("usb").value_or(false);
+        if (settings_->boolean("usb").value_or(false))
+            result_.controller = UsbController::Uhci;
         if (const auto number = settings_->integer("usbversion"))
-            version(*number, settings_->find("usbversion")->where, "usbversion = 1");
+            version(*number, settings_->find("usbversion")->where, "usbversion = ");
         controllers();
         if (const auto words = settings_->strings("usbdevice"))
             for (const Text& word : *words)
                 device(word);
-        result_.controller |= !result_.devices.empty();
+        if (result_.controller == UsbController::None && !result_.devices.empty())
+            result_.controller = UsbController::Uhci;
         return std::move(result_);
     }
 
@@ -36,10 +38,10 @@ class UsbKeys {
     }
 
     void version(std::int64_t number, const Position& where, std::string_view help) {
-        result_.controller = true;
-        if (number != uhci_version)
+        result_.controller = number == xhci_version ? UsbController::Xhci : UsbController::Uhci;
+        if (number != uhci_version && number != xhci_version)
             error(where, fmt::format("there is no controller for USB {} yet", number),
-                  fmt::format("write {}: a UHCI controller for USB 1.1", help));
+                  fmt::format("write {0}1 for UHCI (USB 1.1), or {0}3 for xHCI", help));
     }
 
     void controllers() {
@@ -82,7 +84,7 @@ class UsbKeys {
                              "known are type, version and ports");
             }
         }
-        version(number.value_or(2), where, "version=1"); // as xl has it when nothing is said
+        version(number.value_or(2), where, "version="); // as xl has it when nothing is said
     }
 
     void device(const Text& word) {

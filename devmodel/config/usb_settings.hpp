@@ -9,7 +9,7 @@
 namespace escalus {
 
 struct UsbSettings {
-    bool controller = false;
+    UsbController controller = UsbController::None;
     struct Device {
         UsbDeviceConfig config; ///< a disk's path as it was written
         Position where;         ///< of a disk: its path

@@ -35,8 +35,8 @@ constexpr std::uint64_t bios_limit = 16ull << 20, vga_bios_limit = 256ull << 10;
 constexpr std::uint32_t hpet_routes = 0xf00000;
 constexpr unsigned floppy_irq = 6, floppy_dma = 2;
 constexpr unsigned ide_device = 1, ide_function = 1, usb_function = 2, first_network_device = 3,
-                   ahci_device = 8, first_nvme_device = 0x0c, first_virtio_device = 0x10, virtio_disks = 16,
-                   nvme_disks = 4, most_disk_queues = 4;
+                   ahci_device = 8, xhci_device = 9, first_nvme_device = 0x0c, first_virtio_device = 0x10,
+                   virtio_disks = 16, nvme_disks = 4, most_disk_queues = 4;
 
 struct ComPort {
     std::uint16_t base;
@@ -86,10 +86,22 @@ std::string boot_path_of(const DiskConfig& disk) {
     return boot_path::ide(n / 2, n % 2);
 }
 
+unsigned usb_ports(const MachineConfig& config) {
+    return config.usb == UsbController::Xhci ? Xhci::usb2_ports : Uhci::port_count;
+}
+
+/// Devices for which there are not ports enough are at a hub in the last port.
+bool behind_usb_hub(const MachineConfig& config, unsigned number) {
+    return config.usb_devices.size() > usb_ports(config) && number + 1 >= usb_ports(config);
+}
+
 std::string usb_boot_path(const MachineConfig& config, unsigned number) {
-    const bool behind_hub = config.usb_devices.size() > Uhci::port_count && number > 0;
-    return boot_path::usb_disk(ide_device, usb_function, behind_hub ? std::optional{1u} : std::nullopt,
-                               behind_hub ? number - 1 : number);
+    const auto last = usb_ports(config) - 1;
+    const bool behind_hub = behind_usb_hub(config, number);
+    const bool xhci = config.usb == UsbController::Xhci;
+    return boot_path::usb_disk(xhci ? xhci_device : ide_device, xhci ? 0 : usb_function,
+                               behind_hub ? std::optional{last} : std::nullopt,
+                               behind_hub ? number - last : number);
 }
 
 /// A disk of another machine, or another disk of this one, has another UUID.
@@ -210,7 +222,7 @@ PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& 
     plug_pci();
     open_disks(loop, device_lock, config, runtime_directory);
     open_networks(loop, device_lock, config);
-    if (config.usb)
+    if (config.usb != UsbController::None)
         open_usb(loop, device_lock, config, runtime_directory);
     open_serial(loop, device_lock, clock, config, runtime_directory);
     tell_firmware(config);
@@ -324,24 +336,36 @@ void PcBoard::open_networks(boost::asio::io_context& loop, DeviceLock& device_lo
     }
 }
 
-// The first device is at the first port. When the others are too many for the second, a hub is there.
 void PcBoard::open_usb(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
                        const std::string& runtime_directory) {
-    usb.emplace(PciSpaces{ports, memory_bus}, space, clock_);
-    pci.plug(ide_device, usb_function, *usb);
-    usb->connect_intx(piix3.intx_line(ide_device, Uhci::piix3.interrupt_pin));
-    devices_.push_back(&*usb);
-    const auto& wanted = config.usb_devices;
-    auto hub = wanted.size() > Uhci::port_count ? std::make_unique<UsbHub>() : nullptr;
-    for (unsigned i = 0; i < wanted.size(); ++i) {
-        auto device = make_usb_device(wanted[i], loop, device_lock, config, runtime_directory);
-        if (hub && i > 0)
-            hub->attach(i - 1, std::move(device));
+    if (config.usb == UsbController::Xhci) {
+        plug_card(xhci_device, xhci.emplace(PciSpaces{ports, memory_bus}, space, clock_));
+    } else {
+        uhci.emplace(PciSpaces{ports, memory_bus}, space, clock_);
+        pci.plug(ide_device, usb_function, *uhci);
+        uhci->connect_intx(piix3.intx_line(ide_device, Uhci::piix3.interrupt_pin));
+        devices_.push_back(&*uhci);
+    }
+    const auto attach_to_port = [&](unsigned port, std::unique_ptr<UsbDevice> device) {
+        if (xhci)
+            xhci->attach(port, std::move(device));
         else
-            usb->attach(i, std::move(device));
+            uhci->attach(port, std::move(device));
+    };
+    const auto last = usb_ports(config) - 1;
+    std::unique_ptr<UsbHub> hub;
+    for (unsigned i = 0; i < config.usb_devices.size(); ++i) {
+        auto device = make_usb_device(config.usb_devices[i], loop, device_lock, config, runtime_directory);
+        if (!behind_usb_hub(config, i)) {
+            attach_to_port(i, std::move(device));
+            continue;
+        }
+        if (!hub)
+            hub = std::make_unique<UsbHub>();
+        hub->attach(i - last, std::move(device));
     }
     if (hub)
-        usb->attach(1, std::move(hub));
+        attach_to_port(last, std::move(hub));
 }
 
 std::unique_ptr<UsbDevice> PcBoard::make_usb_device(const UsbDeviceConfig& device,

@@ -3,8 +3,8 @@
 //
 //   PCI 00.0 i440FX   01.0 PIIX3 bridge   01.1 PIIX3 IDE   01.2 PIIX3 USB, when it is asked for
 //       01.3 PIIX4 power management   02.0 VGA
-//       03.0 to 07.0 network cards   08.0 AHCI, when a disk is plugged into it   0c.0 to 0f.0 NVMe disks
-//       10.0 to 1f.0 virtio disks
+//       03.0 to 07.0 network cards   08.0 AHCI, when a disk is plugged into it   09.0 xHCI, when asked for
+//       0c.0 to 0f.0 NVMe disks 10.0 to 1f.0 virtio disks
 #pragma once
 
 #include "devmodel/backends/char/char_backend.hpp"
@@ -38,6 +38,7 @@
 #include "devmodel/devices/storage/nvme.hpp"
 #include "devmodel/devices/storage/piix_ide.hpp"
 #include "devmodel/devices/usb/uhci.hpp"
+#include "devmodel/devices/usb/xhci.hpp"
 #include "devmodel/devices/virtio/virtio_pci.hpp"
 #include "devmodel/machine/address_space.hpp"
 #include "devmodel/machine/apic_window.hpp"
@@ -124,7 +125,8 @@ class PcBoard {
     std::vector<std::unique_ptr<VirtioPci>> virtio;
     std::vector<NetworkCard> networks;
     std::vector<std::unique_ptr<Nvme>> nvme;
-    std::optional<Uhci> usb;
+    std::optional<Uhci> uhci;
+    std::optional<Xhci> xhci;
     std::optional<Vga> vga;
     std::optional<CfiFlash> flash; // UEFI's variables, below the ROM
     I8254 pit;

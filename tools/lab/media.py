@@ -244,7 +244,7 @@ while :; do
 done
 """,
     # What is found, 8 MiB written to a USB disk and read back, then the events of tablet and keyboard.
-    "usb": """for m in uhci-hcd usb-storage sd_mod usbhid hid-generic evdev; do modprobe $m; done
+    "usb": """for m in uhci-hcd xhci-pci usb-storage sd_mod usbhid hid-generic evdev; do modprobe $m; done
 for i in $(seq 300); do
   [ -b /dev/$disk ] && grep -q Tablet /proc/bus/input/devices && grep -q 'USB Keyboard' /proc/bus/input/devices && break
   sleep 0.5
@@ -269,7 +269,7 @@ for e in /sys/class/input/event*; do
   case $name in *Tablet*) what=tablet;; *USB\\ Keyboard*) what=keyboard;; *) continue;; esac
   while :; do echo "$what: $(dd bs=24 count=1 2>/dev/null | hexdump -v -e '24/1 "%02x"')"; done </dev/input/${e##*/} &
 done
-grep -i uhci /proc/interrupts
+grep -i hci /proc/interrupts
 echo usb: ready
 sleep 600
 """,

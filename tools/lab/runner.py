@@ -28,7 +28,7 @@ NETWORK_MODULES = ("virtio_net", "8139cp", "8139too", "e1000", "ne2k_pci", "pcne
 DISK_MODULES = ("ata_piix", "ahci", "nvme", "virtio_pci", "virtio_blk", "ata_generic", "sd_mod", "sr_mod", "isofs",
                 "crc32c_generic", "ext4")
 # Loaded by the tests that are about them.
-ON_DEMAND_MODULES = ("uhci_hcd", "usb_storage", "usbhid", "hid_generic", "evdev", "floppy")
+ON_DEMAND_MODULES = ("uhci_hcd", "xhci_pci", "usb_storage", "usbhid", "hid_generic", "evdev", "floppy")
 
 
 class Report:

@@ -176,7 +176,7 @@ UsbReply UsbDisk::take_command(std::span<const std::uint8_t> wrapper) {
     return UsbReply::Ack;
 }
 
-void UsbDisk::begin(bool to_host) {
+void UsbDisk::begin(bool data_in) {
     using enum ScsiTask::Work;
     const auto amount = task_.work == Reply ? task_.reply.size() : task_.bytes;
     const bool moves = task_.work == Reply || task_.work == Read || task_.work == Write;
@@ -188,14 +188,14 @@ void UsbDisk::begin(bool to_host) {
     work_->buffer.clear();
     // Cases 2, 3, 7, 8, 10 and 13 of 6.7: the command has more data than the host knows of, or wants it to go
     // the other way. A reply may always be cut.
-    const bool wrong_way = moves && amount != 0 && (task_.work == Write) == to_host;
+    const bool wrong_way = moves && amount != 0 && (task_.work == Write) == data_in;
     if (expected_ != 0 ? wrong_way || (amount > expected_ && task_.work != Reply) : moves && amount != 0) {
         status_ = Status::PhaseError;
         task_.work = None;
         flush_ = false;
         wanted_ = 0;
     }
-    phase_ = expected_ == 0 ? Phase::Status : to_host ? Phase::DataIn : Phase::DataOut;
+    phase_ = expected_ == 0 ? Phase::Status : data_in ? Phase::DataIn : Phase::DataOut;
     if (task_.work == Reply)
         work_->buffer = std::move(task_.reply);
     else if (task_.work == Read && wanted_ != 0)

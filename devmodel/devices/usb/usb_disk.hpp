@@ -47,7 +47,7 @@ class UsbDisk final : public UsbDevice {
 
     void abandon();
     UsbReply take_command(std::span<const std::uint8_t> wrapper);
-    void begin(bool to_host);
+    void begin(bool data_in);
     UsbReply take_data(std::span<const std::uint8_t> data);
     UsbIn give_data(std::span<std::uint8_t> room);
     UsbIn give_status(std::span<std::uint8_t> room);

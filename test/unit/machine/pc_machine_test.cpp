@@ -304,7 +304,7 @@ TEST_CASE_METHOD(Fixture, "network cards are on the PCI bus from device 3 on") {
 
 TEST_CASE_METHOD(Fixture,
                  "the USB controller is function 2 of the PIIX3, with a hub when its ports are not enough") {
-    config.usb = true;
+    config.usb = UsbController::Uhci;
     config.usb_devices = {{.kind = UsbDeviceKind::Keyboard, .disk = {}}};
     const bool many = GENERATE(false, true);
     if (many) {
@@ -333,6 +333,22 @@ TEST_CASE_METHOD(Fixture,
     CHECK((found[1] >> 8 & 0xff) == 4);
     CHECK((found[2] & 1) == 1);
     CHECK((found[2] >> 16 & 1) == (many ? 1 : 0));
+}
+
+TEST_CASE_METHOD(Fixture, "the xHCI controller is a card of its own") {
+    config.usb = UsbController::Xhci;
+    for (unsigned i = 0; i < 5; ++i)
+        config.usb_devices.push_back(
+            {.kind = UsbDeviceKind::Disk,
+             .disk = {.path = bios.path(), .device = "usb" + std::to_string(i), .snapshot = true}});
+    auto& cpu = engine.vcpu(0);
+    std::uint64_t found = 0;
+    cpu.then(out(0xcf8, 0x80000000 | 9 << 11, 4));
+    cpu.then(in(0xcfc, 4));
+    cpu.then(look([&](abi::VcpuPage& page) { found = page.gpr[abi::rax]; }));
+    start();
+    cpu.wait_for_steps(3);
+    CHECK(found == 0x000d1b36);
 }
 
 TEST_CASE_METHOD(Fixture, "a network card that cannot be had is named, and what to write") {
