@@ -50,7 +50,7 @@ class TableFile {
             .raw(body);
         return start;
     }
-    /// Appends a table that has its header already, with a right checksum or (FACS) none.
+    /// Appends a table that has its header already.
     std::size_t add_whole(std::span<const std::uint8_t> table) {
         const auto start = begin();
         ByteWriter{bytes}.raw(table);
@@ -62,7 +62,9 @@ class TableFile {
             bytes.at(field + i) = static_cast<std::uint8_t>(std::uint64_t{target} >> (8 * i));
         script_.add_pointer(file_tables, field, width, file_tables);
     }
+    /// The checksum is to be computed. OVMF takes the byte's old value into the sum: it must be 0.
     void seal(std::size_t table) {
+        bytes.at(table + offset_checksum) = 0;
         std::size_t length = 0;
         for (unsigned i = 0; i < 4; ++i)
             length |= std::size_t{bytes.at(table + offset_length + i)} << (8 * i);

@@ -215,6 +215,8 @@ PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& 
     if (!firmware.variables.empty())
         flash.emplace(memory_bus, space, clock, PcMemory::four_gib - firmware.bios.size(),
                       NvramFile::open(config.nvram, firmware.variables, loop, device_lock));
+    if (flash)
+        ide.decode_from_reset();
     // SeaBIOS writes its log byte by byte, an exit each: only for those who look for a fault in it.
     if (std::getenv("ESCALUS_FIRMWARE_LOG") != nullptr) // NOLINT(concurrency-mt-unsafe)
         debug_console.emplace(ports,

@@ -32,6 +32,11 @@ PiixIde::~PiixIde() {
         stop_decoding(channel);
 }
 
+void PiixIde::decode_from_reset() {
+    for (const unsigned channel : {0u, 1u})
+        set_config(reg_idetim + 2 * channel, 2, idetim_decode);
+}
+
 void PiixIde::attach(unsigned channel, unsigned unit, std::unique_ptr<IdeDrive> drive) {
     channels_.at(channel).attach(unit, std::move(drive));
 }

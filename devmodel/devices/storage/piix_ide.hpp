@@ -25,6 +25,10 @@ class PiixIde final : public PciFunction {
             const PciIdentity& identity = piix3);
     ~PiixIde() override;
 
+    /// The legacy ports answer from reset on, not only once IDETIM's decode enable is set: OVMF never sets
+    /// it, as QEMU does not look at it. Before the first reset.
+    void decode_from_reset();
+
     /// channel 0 or 1, unit 0 (master) or 1 (slave). Before the first reset. Throws std::logic_error when
     /// the place is taken.
     void attach(unsigned channel, unsigned unit, std::unique_ptr<IdeDrive> drive);

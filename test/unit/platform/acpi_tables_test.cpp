@@ -69,6 +69,7 @@ struct Firmware {
                 REQUIRE(start + length <= size);
                 REQUIRE((offset >= start && offset < start + length));
                 auto& checksum = memory[places.at(file) + offset];
+                CHECK(checksum == 0); // OVMF takes the old value into the sum
                 checksum = static_cast<std::uint8_t>(checksum - sum(range(places.at(file) + start, length)));
                 break;
             }

@@ -271,3 +271,21 @@ TEST_CASE("a BAR that the guest puts on the legacy ports does no harm") {
     rig.config_write(0x20, 4, IdeRig::bus_master);
     CHECK(rig.inb(0x1f7) == 0x50);
 }
+
+TEST_CASE("the legacy ports answer once IDETIM enables them, or from reset on where the board says so") {
+    const bool from_reset = GENERATE(false, true);
+    IdeRig rig;
+    rig.add_disk(0, 0, 64);
+    if (from_reset)
+        rig.ide.decode_from_reset();
+    rig.ide.reset(ResetKind::PowerOn);
+    std::array<std::uint8_t, 1> status{};
+    CHECK_FALSE(rig.ports.read(0x1f7, status)); // not before the command register's I/O bit
+    rig.config_write(0x04, 2, 1);
+    CHECK(rig.ports.read(0x1f7, status) == from_reset);
+    CHECK(rig.ports.read(0x376, status) == from_reset);
+    rig.config_write(0x40, 2, 0x8000);
+    CHECK(rig.ports.read(0x1f7, status));
+    rig.config_write(0x40, 2, 0);
+    CHECK_FALSE(rig.ports.read(0x1f7, status));
+}
