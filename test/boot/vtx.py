@@ -40,9 +40,9 @@ def kill(context):
              lambda: re.search(r"\d  preemption timer$", context.run(["escalus", "stat", following.name]).text, re.MULTILINE), 60)
 
 
-# The CPU lacks what Escalus needs: the control OS of these machines runs without the monitor. Its start takes minutes.
+# The CPU lacks what Escalus needs: the control OS of these machines runs without the monitor. Its start takes a minute.
 @boot_test("vtx-not-enough", "VT-x without unrestricted guest: the control OS starts without the monitor", target="vmx",
-           own_machine=True, long=True)
+           own_machine=True)
 def not_enough(context):
     with context.shared.machine(name="vmx-not-enough", cpu="corei5_lynnfield_750", media=[]) as lab:
         text = lab.emulator.monitor_text()
@@ -51,8 +51,6 @@ def not_enough(context):
         require("the control OS starts without the monitor; no guests can run" in text, text)
         require("no monitor underneath" in lab.run("escalus version").text, "`escalus version` says nothing of it")
         require(lab.run("grep -w vmx /proc/cpuinfo").code == 0, "VMX is hidden, though nobody uses it")
-
-
 
 
 @boot_test("vtx-counters", "`escalus stat` names the exits of VT-x", target="vmx")

@@ -19,9 +19,10 @@ MODULES = ["e1000", "ata_piix", "sd_mod", "isofs", "crc32c_generic", "ext4"]
 IPS = 100_000_000
 # The time stamp counter's rate is `ips`, whatever CPUID says. Known values also save measuring: a quarter of a second of
 # it is 25 million instructions. SeaBIOS's tables tell of a controller for PCI hot-plug that Bochs has not: the kernel would
-# take the network card for unplugged.
+# take the network card for unplugged. Without a monitor underneath it would sleep by MWAIT so deeply that Bochs' local
+# APIC wakes nobody.
 COMMAND_LINE = (f"tsc_early_khz={IPS // 1000} lpj={IPS // 500} tsc=reliable nokaslr mitigations=off "
-                "audit=0 cryptomgr.notests acpiphp.disable=1")
+                "audit=0 cryptomgr.notests acpiphp.disable=1 idle=halt")
 GUEST_WORDS = f"tsc_early_khz={IPS // 1000} lpj={IPS // 500} mitigations=off"
 BIOS = "/usr/share/seabios/bios.bin"
 BIOS_OF_SEVERAL = "/usr/share/bochs/BIOS-bochs-latest"  # SeaBIOS finds one CPU only here

@@ -93,13 +93,17 @@ void take_init(PerCpu& cpu) {
     cpu.set_state(StartState::WaitForSipi);
 }
 
+// Nothing is blocked after a start. Bochs 2.7 saves what wait-for-SIPI blocks (SMI, NMI) as the guest's
+// blocking, and refuses it at the next entry.
+void unblock_events() {
+    write(Field::GuestInterruptibility, 0);
+}
+
 void take_start_up(PerCpu& cpu) {
     const auto vector = read(Field::ExitQualification) & 0xff;
     write_segment(cs, static_cast<std::uint16_t>(vector << 8), code_segment, 0xffff, vector << 12);
     write(Field::GuestRip, 0);
-    // Nothing is blocked after a start. Bochs 2.7 saves what wait-for-SIPI blocks (SMI, NMI) as the guest's
-    // blocking, and refuses it at the next entry.
-    write(Field::GuestInterruptibility, 0);
+    unblock_events();
     write(Field::GuestActivity, activity::active);
     cpu.set_state(StartState::Running);
     log::debug("CPU ", cpu.index, " starts at vector ", hex(vector));
@@ -244,7 +248,7 @@ void handle_control_exit(PerCpu& cpu) {
         // undo.
         if (cpu.state() == StartState::Running && read(Field::GuestRip) == 0 && read(Field::GuestCr3) == 0 &&
             (read(Field::GuestCr0) & cr0::pe) == 0)
-            return;
+            return unblock_events();
         return take_init(cpu);
     case ExitReason::Sipi:
         return take_start_up(cpu);
