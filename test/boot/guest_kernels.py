@@ -105,7 +105,7 @@ def task_switch(context):
 
 @boot_test("registers", fresh=True, what="SSE and debug registers of guest and control OS stay apart")
 def registers(context):
-    guest = _kernel(context, "registers")
+    guest = _kernel(context, "registers", extra="long")
     began = time.monotonic()
     held = 0
     while "END" not in guest.serial() and time.monotonic() - began < 300:

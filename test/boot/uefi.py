@@ -6,8 +6,9 @@ from lab.testing import boot_test, require
 def _linux(context, name, disk, boot):
     guest = context.create(name, display=0, memory=256, boot=boot, disks=[f"{context.media('uefi-linux')},raw,{disk}"],
                            firmware="uefi", nvram="/tmp/uefi-variables.fd")
-    text = guest.wait_serial(r"variable: .*", 600)
+    guest.wait_serial(r"Welcome to GRUB", 600)  # OVMF's console is on the serial port, too
     guest.picture(name)
+    text = guest.wait_serial(r"variable: .*", 600)
     require(guest.wait_end(120) == 0, guest.log())
     return text
 

@@ -15,6 +15,19 @@ struct MultibootInfo {
     uint32_t symbols[4];
     uint32_t map_length, map;
 };
+
+/// Whether the command line has this in it.
+inline bool is_told(const MultibootInfo& info, const char* word) {
+    const auto* line = reinterpret_cast<const char*>(info.command_line);
+    for (; *line != 0; ++line) {
+        unsigned i = 0;
+        while (word[i] != 0 && line[i] == word[i])
+            ++i;
+        if (word[i] == 0)
+            return true;
+    }
+    return false;
+}
 inline constexpr uint32_t multiboot_magic = 0x2badb002;
 
 inline void out8(uint16_t port, uint8_t value) {

@@ -27,7 +27,7 @@ void store_all() {
 
 } // namespace
 
-extern "C" void kernel_main(uint32_t, const MultibootInfo*) {
+extern "C" void kernel_main(uint32_t, const MultibootInfo* info) {
     serial_start();
     asm volatile("mov %%cr0, %%eax\n and $~4, %%eax\n or $2, %%eax\n mov %%eax, %%cr0\n"
                  "mov %%cr4, %%eax\n or $0x600, %%eax\n mov %%eax, %%cr4"
@@ -40,7 +40,7 @@ extern "C" void kernel_main(uint32_t, const MultibootInfo*) {
     asm volatile("mov %0, %%dr0\n mov %1, %%dr3" : : "r"(breakpoint), "r"(breakpoint + 64));
     load_all();
     uint32_t lost = 0;
-    constexpr uint32_t rounds = 20000;
+    const uint32_t rounds = is_told(*info, "long") ? 100'000 : 20'000;
     for (uint32_t round = 0; round < rounds; ++round) {
         uint32_t a = 0, b = 0, c = 0, d = 0;
         asm volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(0), "c"(0));

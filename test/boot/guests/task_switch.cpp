@@ -220,19 +220,6 @@ extern "C" void step_over() {
     main_tss.eip += 2;
 }
 
-// Emulators are told apart by the command line: QEMU's TCG does not know the debug trap.
-static bool is_told(const MultibootInfo& info, const char* word) {
-    const auto* line = reinterpret_cast<const char*>(info.command_line);
-    for (; *line != 0; ++line) {
-        unsigned i = 0;
-        while (word[i] != 0 && line[i] == word[i])
-            ++i;
-        if (word[i] == 0)
-            return true;
-    }
-    return false;
-}
-
 extern "C" void kernel_main(uint32_t, const MultibootInfo* info) {
     serial_start();
     gdt[code / 8] = descriptor(0, 0xfffff, 0x9b, 0xc);
@@ -254,7 +241,7 @@ extern "C" void kernel_main(uint32_t, const MultibootInfo* info) {
     calls();
     small_task();
     faults();
-    if (!is_told(*info, "no-debug-trap"))
+    if (!is_told(*info, "no-debug-trap")) // QEMU's TCG does not know it
         trap();
     interrupts();
     say("task-switch: ", failures, " failed, END");
