@@ -14,7 +14,7 @@ def _linux(context, name, disk, boot):
 
 
 @boot_test("uefi-variables", "OVMF boots Linux from a CD, then from a disk; a variable of the first start is there "
-           "in the second", long=True)  # until it has been seen to pass
+           "in the second")
 def uefi_variables(context):
     context.run("rm -f /tmp/uefi-variables.fd")
     text = _linux(context, "uefi-cd", "hdc,cdrom", "d")

@@ -193,12 +193,13 @@ dmesg | grep -E 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boo
 echo "trouble: $(dmesg | grep -cE 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boot_cpu failed')"
 echo processors: done
 """,
-    # A variable of the firmware's: what an earlier start left, and one more than that.
+    # A variable of the firmware's: what an earlier start left, and 1 when there was none.
     "firmware-variable": """mount -t efivarfs efivarfs /sys/firmware/efi/efivars || { echo "variable: no efivarfs"; exit; }
 v=/sys/firmware/efi/efivars/EscalusMark-a3c5f8e2-7d14-4b6f-9e0b-5d2c1f7a8b90
 old=0
-[ -f $v ] && { old=$(tail -c +5 $v | tr -d '\\0'); chattr -i $v; }
-printf "\\007\\000\\000\\000$((old + 1))" >$v && echo "variable: it was $old"
+[ -f $v ] && old=$(tail -c +5 $v | tr -d '\\0')
+if [ "$old" = 0 ]; then printf '\\007\\000\\000\\0001' >$v; fi  # a second one could not: what is there is immutable
+echo "variable: it was $old"
 ls -d /sys/firmware/acpi/tables/FACP /sys/firmware/dmi/tables/DMI
 """,
     "spin": "echo spinning; (while :; do :; done) &\n",
