@@ -63,7 +63,7 @@ class Emulator {
     /// the CPU. Returns how many were executed.
     unsigned run_ahead(abi::VcpuPage& page, unsigned most = 256);
     /// Executes the instruction at CS:RIP the short way (quick_moves.hpp), for the same exit. False when it
-    /// has to go the long one, emulate(): nothing was done.
+    /// has to go the long one, emulate(): nothing was done. Of the segments, the main ones must be valid.
     bool emulate_quickly(abi::VcpuPage& page);
 
     /// Executes INS or OUTS. For ExitReason::Io with exit.io.string set; the same groups must be valid.

@@ -71,7 +71,7 @@ bool QuickMoves::describe(const Instruction& in, Move& move) {
     move.scale = memory.scale != 0 ? memory.scale : std::uint8_t{1};
     move.displacement = static_cast<std::uint64_t>(memory.value);
     move.address_mask = mask_of(in.address_bytes);
-    return is_width(move.width) && in.length <= sizeof(Entry::bytes) &&
+    return is_width(move.width) && in.length <= sizeof(Entry::bytes) && memory.segment < abi::main_segments &&
            (move.kind == Kind::StoreImmediate || other.index < 16);
 }
 
@@ -157,8 +157,6 @@ void QuickMoves::learn(const abi::VcpuPage& page, const CpuMode& mode, const Ins
         offset &= 0xffffffff;
         if (segment.attributes != move.segment_attributes || offset + (move.width - 1u) > segment.limit)
             return false;
-        offset += segment.base;
-    } else if (move.segment == abi::seg_fs || move.segment == abi::seg_gs) {
         offset += segment.base;
     }
     const auto gpa = page.exit.memory.gpa;

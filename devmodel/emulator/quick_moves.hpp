@@ -8,7 +8,7 @@
 // the long way is taken (executor.hpp), and what it finds is remembered instead. The CPU has translated the
 // operand's address and checked its rights before it exited; here only the segment's limit is checked again.
 // State: a direct-mapped cache by RIP. Missing, so always the long way: every other instruction; high bytes
-// (AH); code in the last 16 bytes of a page; RFLAGS.TF and AC.
+// (AH); operands in FS and GS; code in the last 16 bytes of a page; RFLAGS.TF and AC.
 #pragma once
 
 #include "devmodel/emulator/decoder.hpp"

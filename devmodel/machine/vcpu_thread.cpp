@@ -353,16 +353,19 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
 }
 
 [[gnu::hot]] void VcpuThread::handle_memory() {
-    need_state(abi::group_general | abi::group_segments | abi::group_control);
+    need_state(abi::group_general | abi::group_main_segments | abi::group_control);
     around_.apic_window.set_current(apic_);
     const auto gpa = page_.exit.memory.gpa; // the page is written to
     if (!around_.emulator.emulate_quickly(page_)) {
+        need_state(abi::group_segments);
         const auto result = around_.emulator.emulate(page_);
         if (result.outcome != EmulationResult::Outcome::Done)
             return look_at(result);
     }
-    if (gpa >= vga_window && gpa < vga_window_end)
+    if (gpa >= vga_window && gpa < vga_window_end) {
+        need_state(abi::group_segments);
         around_.emulator.run_ahead(page_);
+    }
 }
 
 void VcpuThread::handle_task_switch() {

@@ -11,7 +11,7 @@
 namespace escalus::abi {
 
 /// Raised with every change that an older peer would not understand.
-inline constexpr std::uint32_t version = 4;
+inline constexpr std::uint32_t version = 5;
 
 // --- Discovery
 // ------------------------------------------------------------------------------------------------ CPUID
@@ -172,13 +172,15 @@ enum class ExitReason : std::uint32_t {
 };
 
 enum StateGroup : std::uint32_t {
-    group_general = 1,    ///< gpr, rip, rflags, interrupt_shadow, cr8; up to date on every exit, and so is
-                          ///< msrs.tsc_offset
-    group_segments = 2,   ///< segments, descriptor tables
+    group_general = 1,       ///< gpr, rip, rflags, interrupt_shadow, cr8; up to date on every exit, and so is
+                             ///< msrs.tsc_offset
+    group_main_segments = 2, ///< ES, CS, SS, DS: what most instructions get by with
+    group_other_segments = 32, ///< FS, GS, LDTR, TR, the descriptor tables
+    group_segments = group_main_segments | group_other_segments,
     group_control = 4,    ///< other CRs, EFER, debug registers, xcr0
     group_msrs = 8,       ///< struct Msrs
     group_fpu_reset = 16, ///< only as dirty: load the FPU's power-on state
-    group_all = 15
+    group_all = group_general | group_segments | group_control | group_msrs
 };
 
 enum class EventType : std::uint8_t { Interrupt = 0, Nmi = 2, Exception = 3, SoftwareInterrupt = 4 };
@@ -201,6 +203,7 @@ struct TableRegister {
     std::uint64_t limit;
 };
 enum SegmentIndex : unsigned { seg_es, seg_cs, seg_ss, seg_ds, seg_fs, seg_gs, seg_ldtr, seg_tr, seg_count };
+inline constexpr unsigned main_segments = seg_fs; ///< how many group_main_segments has
 enum GprIndex : unsigned { rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15 };
 
 struct Msrs {

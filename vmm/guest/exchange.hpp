@@ -29,8 +29,9 @@ inline bool take_over(Vcpu& vcpu, void (*import_state)(Vcpu&, std::uint32_t grou
     case abi::ExitReason::Io:
         if (page.exit.io.string == 0)
             return abi::group_general;
-        [[fallthrough]];
-    case abi::ExitReason::Memory:
+        return abi::group_general | abi::group_segments | abi::group_control;
+    case abi::ExitReason::Memory: // nearly all are plain moves
+        return abi::group_general | abi::group_main_segments | abi::group_control;
     case abi::ExitReason::TaskSwitch:
         return abi::group_general | abi::group_segments | abi::group_control;
     case abi::ExitReason::Interrupted:

@@ -36,10 +36,14 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
         vmcb.control.interrupt_control =
             (vmcb.control.interrupt_control & ~interrupt_control::tpr_mask) | (page.cr8 & 15);
     }
-    if ((groups & abi::group_segments) != 0) {
-        for (unsigned i = 0; i < abi::seg_count; ++i)
+    if ((groups & abi::group_main_segments) != 0) {
+        for (unsigned i = 0; i < abi::main_segments; ++i)
             s.*segments[i] = page.segment[i];
         s.cpl = static_cast<std::uint8_t>(s.ss.attributes >> 5 & 3);
+    }
+    if ((groups & abi::group_other_segments) != 0) {
+        for (unsigned i = abi::main_segments; i < abi::seg_count; ++i)
+            s.*segments[i] = page.segment[i];
         s.gdtr = {0, 0, static_cast<std::uint32_t>(page.gdtr.limit), page.gdtr.base};
         s.idtr = {0, 0, static_cast<std::uint32_t>(page.idtr.limit), page.idtr.base};
     }
@@ -87,12 +91,16 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
         page.interrupt_shadow = vmcb.control.interrupt_state & 1;
         page.cr8 = vmcb.control.interrupt_control & 15;
     }
-    if ((groups & abi::group_segments) != 0) {
-        for (unsigned i = 0; i < abi::seg_count; ++i)
+    if ((groups & abi::group_main_segments) != 0) {
+        for (unsigned i = 0; i < abi::main_segments; ++i)
             page.segment[i] = s.*segments[i];
         // SS.DPL is the CPL, which the save area keeps apart (APM 2, section 15.5.1).
         page.segment[abi::seg_ss].attributes =
             static_cast<std::uint16_t>((page.segment[abi::seg_ss].attributes & ~0x60) | (s.cpl & 3) << 5);
+    }
+    if ((groups & abi::group_other_segments) != 0) {
+        for (unsigned i = abi::main_segments; i < abi::seg_count; ++i)
+            page.segment[i] = s.*segments[i];
         page.gdtr = {s.gdtr.base, s.gdtr.limit};
         page.idtr = {s.idtr.base, s.idtr.limit};
     }

@@ -52,14 +52,17 @@ std::uint32_t normal_rights(unsigned index, std::uint32_t access, std::uint32_t 
         write(Field::GuestInterruptibility, after);
 }
 
-void import_segments(const abi::VcpuPage& page) {
-    for (unsigned i = 0; i < abi::seg_count; ++i) {
+void import_segments(const abi::VcpuPage& page, unsigned first, unsigned end) {
+    for (unsigned i = first; i < end; ++i) {
         const abi::Segment segment = page.segment[i];
         write(nth(Field::GuestEs, i), segment.selector);
         write(nth(Field::GuestEsLimit, i), segment.limit);
         write(nth(Field::GuestEsBase, i), segment.base);
         write(nth(Field::GuestEsRights, i), normal_rights(i, to_rights(segment), segment.limit));
     }
+}
+
+void import_tables(const abi::VcpuPage& page) {
     write(Field::GuestGdtrBase, page.gdtr.base);
     write(Field::GuestGdtrLimit, page.gdtr.limit & 0xffff);
     write(Field::GuestIdtrBase, page.idtr.base);
@@ -123,8 +126,12 @@ void import_msrs(Vcpu& vcpu) {
 [[gnu::hot]] void import_state(Vcpu& vcpu, std::uint32_t groups) {
     if ((groups & abi::group_general) != 0)
         import_general(vcpu);
-    if ((groups & abi::group_segments) != 0)
-        import_segments(*vcpu.page);
+    if ((groups & abi::group_main_segments) != 0)
+        import_segments(*vcpu.page, 0, abi::main_segments);
+    if ((groups & abi::group_other_segments) != 0) {
+        import_segments(*vcpu.page, abi::main_segments, abi::seg_count);
+        import_tables(*vcpu.page);
+    }
     if ((groups & abi::group_control) != 0)
         import_control(vcpu);
     if ((groups & abi::group_msrs) != 0)
@@ -145,13 +152,17 @@ void export_general(Vcpu& vcpu) {
     page.cr8 = *state_of(vcpu).task_priority >> 4 & 15;
 }
 
+template <unsigned first, unsigned end>
 [[gnu::hot]] void export_segments(abi::VcpuPage& page) {
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < abi::seg_count; ++i)
+#pragma GCC unroll 4
+    for (unsigned i = first; i < end; ++i)
         page.segment[i] = {static_cast<std::uint16_t>(read(nth(Field::GuestEs, i))),
                            to_attributes(static_cast<std::uint32_t>(read(nth(Field::GuestEsRights, i)))),
                            static_cast<std::uint32_t>(read(nth(Field::GuestEsLimit, i))),
                            read(nth(Field::GuestEsBase, i))};
+}
+
+void export_tables(abi::VcpuPage& page) {
     page.gdtr = {read(Field::GuestGdtrBase), read(Field::GuestGdtrLimit)};
     page.idtr = {read(Field::GuestIdtrBase), read(Field::GuestIdtrLimit)};
 }
@@ -189,8 +200,12 @@ void export_msrs(Vcpu& vcpu) {
 [[gnu::hot]] void export_current(Vcpu& vcpu, std::uint32_t groups) {
     if ((groups & abi::group_general) != 0)
         export_general(vcpu);
-    if ((groups & abi::group_segments) != 0)
-        export_segments(*vcpu.page);
+    if ((groups & abi::group_main_segments) != 0)
+        export_segments<0, abi::main_segments>(*vcpu.page);
+    if ((groups & abi::group_other_segments) != 0) {
+        export_segments<abi::main_segments, abi::seg_count>(*vcpu.page);
+        export_tables(*vcpu.page);
+    }
     if ((groups & abi::group_control) != 0)
         export_control(vcpu);
     if ((groups & abi::group_msrs) != 0)

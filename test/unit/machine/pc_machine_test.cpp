@@ -2,6 +2,7 @@
 #include "devmodel/machine/pc_machine.hpp"
 #include "test/unit/machine/machine_fixture.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -51,6 +52,41 @@ TEST_CASE_METHOD(Fixture, "port accesses reach devices and complete the instruct
     machine.reset();
     std::ifstream file{serial.path()};
     CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "A");
+}
+
+TEST_CASE_METHOD(Fixture, "a plain move that is known takes no more state than its exit brings") {
+    // mov ax, [bx] and mov ax, fs:[bx], in real mode, below the end of the firmware.
+    std::vector<std::uint8_t> rom(128 << 10, 0x90);
+    const std::vector<std::uint8_t> plain{0x8b, 0x07}, other_segment{0x64, 0x8b, 0x07};
+    std::copy(plain.begin(), plain.end(), rom.begin() + 0x1e000);
+    std::copy(other_segment.begin(), other_segment.end(), rom.begin() + 0x1e100);
+    const TemporaryFile code{rom};
+    config.bios = code.path();
+    constexpr std::uint64_t hpet = 0xfed00000;
+    const auto load = [=](std::uint64_t rip, unsigned segment) {
+        return [=](abi::VcpuPage& page) {
+            page.rip = rip;
+            page.gpr[abi::rbx] = 0;
+            page.segment[segment].base = hpet;
+            page.exit.memory = {};
+            page.exit.memory.gpa = hpet;
+            page.valid = abi::group_general | abi::group_main_segments | abi::group_control;
+            return ExitReason::Memory;
+        };
+    };
+    auto& cpu = engine.vcpu(0);
+    std::vector<unsigned> fetches;
+    const auto note = look([&](abi::VcpuPage&) { fetches.push_back(cpu.fetches()); });
+    for (const auto& [rip, segment] : {std::pair{0xe000, abi::seg_ds}, std::pair{0xe100, abi::seg_fs}})
+        for (unsigned time = 0; time < 3; ++time) {
+            cpu.then(load(static_cast<std::uint64_t>(rip), segment));
+            cpu.then(note);
+        }
+    start();
+    cpu.wait_for_steps(12);
+    REQUIRE(fetches.size() == 6);
+    CHECK(fetches[0] == fetches[2]); // learnt the first time
+    CHECK(fetches[5] == fetches[2] + 3);
 }
 
 TEST_CASE_METHOD(Fixture, "a halted processor sleeps until the timer's interrupt is injected") {

@@ -59,7 +59,11 @@ class ScriptedVcpu final : public EngineVcpu {
         kicked_ = true;
         changed_.notify_all();
     }
-    void fetch_state() override { page_.valid = abi::group_all; }
+    void fetch_state() override {
+        page_.valid = abi::group_all;
+        const std::lock_guard lock{mutex_};
+        ++fetches_;
+    }
     [[nodiscard]] const abi::StatPage& statistics() const override { return statistics_; }
 
     void then(Step step) {
@@ -88,6 +92,10 @@ class ScriptedVcpu final : public EngineVcpu {
         const std::lock_guard lock{mutex_};
         return runs_;
     }
+    [[nodiscard]] unsigned fetches() {
+        const std::lock_guard lock{mutex_};
+        return fetches_;
+    }
 
   private:
     abi::VcpuPage page_{};
@@ -97,7 +105,7 @@ class ScriptedVcpu final : public EngineVcpu {
     std::deque<Step> steps_;
     Step program_;
     bool kicked_ = false;
-    unsigned queued_ = 0, done_ = 0, runs_ = 0;
+    unsigned queued_ = 0, done_ = 0, runs_ = 0, fetches_ = 0;
 };
 
 class ScriptedEngine final : public Engine {
