@@ -14,12 +14,14 @@ from lab.ui import say
 PASSED, FAILED, CANNOT_RUN = 1, 3, 5  # QEMU's exit status by isa-debug-exit
 
 
-def _judge(context, machine, timeout):
+def _judge(context, machine, timeout, group=None):
     platform = machine.platform()
     if platform is None:
         raise Skip("this emulator is not installed")
     known = nested.Known.of(platform)
-    with nested.Run(machine, context.artefacts, "run=all exit=any" + known.words(), timeout=timeout) as run:
+    if group:
+        known = known.of_group(group)
+    with nested.Run(machine, context.artefacts, f"run={group or 'all'} exit=any" + known.words(), timeout=timeout) as run:
         text = run.wait_for(nested.SUMMARY.pattern + r"|^Bail out!")
     require("Bail out!" not in text, text[-500:])
     say(f"        {platform}: {nested.judge(text, known)}")
@@ -38,6 +40,11 @@ def nested_bochs_svm(context):
 @boot_test("nested-vmx", "the nested-virtualization suite on Bochs' VT-x (corei7_skylake_x)", own_machine=True)
 def nested_vmx(context):
     _judge(context, nested.Bochs("corei7_skylake_x"), 600)
+
+
+@boot_test("nested-vmx-start-up", "INIT and start-up IPIs on Bochs' VT-x, sent by a second CPU", own_machine=True)
+def nested_vmx_start_up(context):
+    _judge(context, nested.Bochs("corei7_skylake_x", cpus=2), 600, "vmx-start-up")
 
 
 @boot_test("nested-vmx-old", "the nested-virtualization suite on Bochs' VT-x without unrestricted guest (corei5_lynnfield_750)",

@@ -74,6 +74,7 @@ class Bochs:
     """Bochs, which boots from a CD only. Its CPU panics about states that it goes on from: they are reported."""
     model: str = "ryzen"
     bios: str = BOCHS_BIOS
+    cpus: int = 1
 
     def platform(self):
         version = _version(["bochs", "--help"], r"Bochs x86 Emulator (\d+\.\d+)")
@@ -89,7 +90,7 @@ class Bochs:
             "vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest",
             f"memory: guest={memory}, host={memory}", "boot: cdrom",
             f'ata0-master: type=cdrom, path="{image}", status=inserted',
-            f"cpu: model={self.model}, count=1, ips=50000000, reset_on_triple_fault=0",
+            f"cpu: model={self.model}, count={self.cpus}, ips=50000000, reset_on_triple_fault=0",
             "clock: sync=none, time0=utc", f'com1: enabled=1, mode=file, dev="{folder / "serial.log"}"',
             f'log: "{folder / "bochs.log"}"', "panic: action=fatal, cpu0=report", "error: action=report",
             "info: action=ignore", "debug: action=ignore", "sound: driver=dummy"]) + "\n")
@@ -162,6 +163,11 @@ class Known:
                 raise LabError(f"{path}:{number}: a known fault needs a line of evidence, after two spaces")
             (table.fatal if name.startswith("!") else table.faults)[name.lstrip("!")] = evidence.strip()
         return table
+
+    def of_group(self, group):
+        """Those of one group's checks."""
+        return Known(*({name: why for name, why in table.items() if name.startswith(f"{group}/")}
+                       for table in (self.faults, self.fatal)))
 
     def words(self):
         return f" without={','.join(self.fatal)}" if self.fatal else ""

@@ -32,7 +32,7 @@ const char* start_memory(const vmm::BootInfo& info) {
     if (raw(found) == 0)
         return "there are no 16 MiB of contiguous memory below 2 GiB";
     if (!low)
-        return "the memory from 128 to 320 KiB is not free";
+        return "the memory from 128 to 324 KiB is not free";
     vmm::start_page_allocator(found, pages_wanted);
     return nullptr;
 }
