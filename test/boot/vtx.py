@@ -62,11 +62,14 @@ def counters(context):
         require(re.search(rf"\d  {name}$", text, re.MULTILINE), f"no {name!r} among the exits:\n{text}")
 
 
-# Two emulated CPUs take twice the time, and each option a start of its own.
-@boot_test("vtx-two-cpus", "two CPUs: both started by INIT and SIPI; a guest on each at once, and one that moves between them",
+# Two emulated CPUs take twice the time, and each option a start of its own. Bochs 2.7 forgets to clear an INIT that has
+# exited (event.cc, handleAsyncEvent: no clear_event(BX_EVENT_INIT) before VMexit, which came later), and so leaves guest mode
+# for it again before each instruction: there the CPUs cannot wait in the activity state wait-for-SIPI.
+@boot_test("vtx-two-cpus", "two CPUs, a guest on each at once, and one that moves between them",
            target="vmx", own_machine=True, long=True)
 def two_cpus(context):
-    with context.shared.machine(cpus=2, name="vmx2") as lab:
+    with context.shared.machine(cpus=2, name="vmx2",
+                                monitor_options="console=com2 loglevel=info wait-for-sipi=off") as lab:
         _check(lab, 2)
         for cpu in range(2):
             lab.run(f"taskset -c {cpu} sh -c 'sleep 0.1; head -c 100000 /dev/zero | sha256sum'", timeout=600, check=True)
@@ -101,7 +104,7 @@ def _moves(context):
            long=True)
 def without(context):
     options = ("true-controls", "vpid", "rdtscp", "invpcid", "xsaves", "ept-1g", "ept-ad",
-               "preemption-timer", "virtual-interrupts")
+               "preemption-timer", "virtual-interrupts", "wait-for-sipi")
     with context.shared.machine(name="vmx-without", monitor_options="console=com2 loglevel=info " + " ".join(
             f"{name}=off" for name in options)) as lab:
         _check(lab, 1)

@@ -4,6 +4,7 @@
 #include "vmm/control/control_memory.hpp"
 #include "vmm/cpu/instructions.hpp"
 #include "vmm/cpu/log.hpp"
+#include "vmm/guest/instruction.hpp"
 
 namespace escalus::vmm {
 
@@ -26,16 +27,16 @@ bool addressed(const PerCpu& sender, const PerCpu& cpu, const apic::Command& com
     return !command.logical() && (command.destination == cpu.apic_id || command.destination == broadcast);
 }
 
-} // namespace
-
-bool watching_start_ipis() {
+/// Until every CPU runs the control OS.
+bool still_needed() {
     for (unsigned i = 1; i < cpu_count; ++i)
         if (cpus[i]->state() == StartState::WaitForSipi)
             return true;
     return false;
 }
 
-bool act_out_start_ipi(const PerCpu& sender, const apic::Command& command) {
+/// True when nothing is left to be sent.
+bool act_out(const PerCpu& sender, const apic::Command& command) {
     const bool init = command.delivery() == static_cast<std::uint32_t>(apic::Delivery::Init);
     const bool start_up = command.delivery() == static_cast<std::uint32_t>(apic::Delivery::StartUp);
     if (!init && !start_up)
@@ -56,6 +57,53 @@ bool act_out_start_ipi(const PerCpu& sender, const apic::Command& command) {
         log::debug("CPU ", cpu.index, " starts at vector ", hex(std::uint64_t{command.vector()}));
     }
     return true;
+}
+
+void (*watch_register)(bool) = nullptr; // null: nothing is watched
+
+[[gnu::cold]] void stop_watching() {
+    watch_register(false);
+    watch_apic_page(apic::page(), false);
+    watch_register = nullptr;
+}
+
+} // namespace
+
+[[gnu::cold]] void watch_start_ipis(void (*watch_msr)(bool watch)) {
+    if (cpu_count == 1)
+        return;
+    watch_register = watch_msr;
+    watch_msr(true);
+    watch_apic_page(apic::page(), true);
+}
+
+[[gnu::cold]] void write_interrupt_command(const PerCpu& sender, const apic::Command& command) {
+    if (watch_register == nullptr || !act_out(sender, command))
+        apic::send(command);
+    else if (!still_needed())
+        stop_watching();
+}
+
+bool is_watched(GuestPhys gpa) {
+    return watch_register != nullptr && (raw(gpa) & ~page_mask) == raw(apic::page());
+}
+
+[[gnu::cold]] unsigned write_watched_page(PerCpu& cpu, const PagingState& paging, GuestLinear rip,
+                                          GuestPhys gpa) {
+    std::uint8_t bytes[instruction_bytes_max];
+    const auto reg = static_cast<std::uint32_t>(raw(gpa) & page_mask);
+    const Store store =
+        decode_store(bytes, read_guest_linear(paging, rip, bytes, sizeof bytes), cpu.control.r);
+    if (store.length == 0) {
+        log::warning("CPU ", cpu.index, ": a write to the local APIC at rip ", hex(raw(rip)),
+                     " is not understood; start-up IPIs are no longer watched");
+        stop_watching();
+    } else if (reg == apic::reg_icr_low) {
+        write_interrupt_command(cpu, {store.value, apic::read(apic::reg_icr_high) >> 24});
+    } else {
+        apic::write(reg, store.value);
+    }
+    return store.length;
 }
 
 std::uint8_t wait_for_start(PerCpu& cpu) {

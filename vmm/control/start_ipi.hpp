@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The control OS starts its CPUs by INIT and start-up IPIs (Intel SDM 3, section 9.4; AMD APM 2,
-// section 16.5). The CPUs are in root mode already, waiting, so the IPIs are acted out instead of sent: a
-// real INIT would take a CPU out of root mode. AMD-V has no start-up exit, so writes to the interrupt command
-// register are watched until the last CPU has started.
+// section 16.5). Where the hardware has no exits for these, the CPUs are in root mode already, waiting, and
+// the IPIs are acted out instead of sent: a real INIT would take a CPU out of root mode. For that, writes to
+// the interrupt command register are watched until the last CPU has started. So on AMD-V, which has no
+// start-up exit, and on VT-x without the activity state wait-for-SIPI.
 #pragma once
 
 #include "vmm/cpu/apic.hpp"
 #include "vmm/cpu/per_cpu.hpp"
+#include "vmm/guest/guest_walk.hpp"
 
 namespace escalus::vmm {
 
-/// Acts out the parts of `command` that are INIT and start-up IPIs for waiting CPUs. True when nothing is
-/// left to be sent.
-bool act_out_start_ipi(const PerCpu& sender, const apic::Command& command);
+/// Begins to watch, if there are CPUs to be started: the local APIC's page, and by `watch_msr` the x2APIC's
+/// register, as firmware or the OS may change the mode meanwhile.
+void watch_start_ipis(void (*watch_msr)(bool watch));
 
-/// True until every CPU runs the control OS.
-[[nodiscard]] bool watching_start_ipis();
+/// A write of the interrupt command register. What it says is acted out, or else sent.
+void write_interrupt_command(const PerCpu& sender, const apic::Command& command);
+
+/// A nested fault by a write at `gpa`: whether it is the watched page.
+[[nodiscard]] bool is_watched(GuestPhys gpa);
+/// Acts it out. Registers are those in `cpu.control`; `rip` is linear. Returns the instruction's length; 0
+/// when it is not understood and has to be executed once more, as nothing is watched any longer.
+unsigned write_watched_page(PerCpu& cpu, const PagingState& paging, GuestLinear rip, GuestPhys gpa);
 
 /// On a CPU that waits: returns the vector it is to start at.
 std::uint8_t wait_for_start(PerCpu& cpu);

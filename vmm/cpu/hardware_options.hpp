@@ -17,13 +17,21 @@ enum class HardwareOption : unsigned {
     EptDirty,
     PreemptionTimer,
     VirtualInterrupts,
+    WaitForSipi,
     Count
 };
 
 /// The words of the command line, in the order of HardwareOption.
-inline constexpr const char* hardware_option_names[] = {
-    "true-controls", "vpid",   "rdtscp",           "invpcid",           "xsaves",
-    "ept-1g",        "ept-ad", "preemption-timer", "virtual-interrupts"};
+inline constexpr const char* hardware_option_names[] = {"true-controls",
+                                                        "vpid",
+                                                        "rdtscp",
+                                                        "invpcid",
+                                                        "xsaves",
+                                                        "ept-1g",
+                                                        "ept-ad",
+                                                        "preemption-timer",
+                                                        "virtual-interrupts",
+                                                        "wait-for-sipi"};
 static_assert(sizeof hardware_option_names / sizeof *hardware_option_names ==
               static_cast<unsigned>(HardwareOption::Count));
 

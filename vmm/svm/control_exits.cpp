@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::uint32_t control_asid = 1;
 constinit MsrBitmap* control_msrs = nullptr;
-constinit bool watching = false; // the interrupt command register
 
 constexpr std::uint16_t present = 1 << 7, long_mode_code = 1 << 9, size_32 = 1 << 10, pages = 1 << 11;
 constexpr abi::Segment flat(std::uint16_t selector, std::uint16_t attributes) {
@@ -61,11 +60,8 @@ void enter_real_mode(VmcbSave& s, std::uint8_t vector) {
     control_msrs->set(msr::tsc_aux, false, true);
 }
 
-// The page is watched in xAPIC mode, the MSR always: firmware or the OS may change the mode meanwhile.
-[[gnu::cold]] void watch_start_ipis(bool watch) {
-    watching = watch;
+[[gnu::cold]] void watch_command_msr(bool watch) {
     control_msrs->set(msr::x2apic_icr, false, watch);
-    watch_apic_page(apic::page(), watch);
 }
 
 [[gnu::cold]] void prepare(PerCpu& cpu, const ControlStart& start) {
@@ -115,13 +111,6 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
     advance(vmcb, next_rip(vmcb, 2, nullptr));
 }
 
-[[gnu::cold]] void write_icr(PerCpu& cpu, const apic::Command& command) {
-    if (!act_out_start_ipi(cpu, command))
-        apic::send(command);
-    else if (!watching_start_ipis())
-        watch_start_ipis(false);
-}
-
 [[gnu::cold]] void msr_exit(PerCpu& cpu, Vmcb& vmcb) {
     const auto index = static_cast<std::uint32_t>(cpu.control.r[abi::rcx]);
     const bool write = (vmcb.control.exit_info1 & 1) != 0;
@@ -136,7 +125,8 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
     else if (index == msr::vm_cr && !write)
         set_msr_value(vmcb, cpu.control, svm_disabled_and_locked);
     else if (index == msr::x2apic_icr && write && apic::x2apic_mode())
-        write_icr(cpu, {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)});
+        write_interrupt_command(cpu,
+                                {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)});
     else if (index == msr::tsc_aux)
         ok = write_control_tsc_aux(cpu, value);
     else if (index == msr::vm_cr && (value & ~svm_disabled_and_locked) == 0)
@@ -164,35 +154,19 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
 }
 
 // A write to the local APIC's page while start-up IPIs are watched.
-[[gnu::cold]] bool apic_write(PerCpu& cpu, Vmcb& vmcb, std::uint32_t reg) {
-    std::uint8_t bytes[instruction_bytes_max];
+[[gnu::cold]] void apic_write(PerCpu& cpu, Vmcb& vmcb, GuestPhys gpa) {
     const bool long_mode = (vmcb.save.efer & efer::lma) != 0;
     cpu.control.r[abi::rax] = vmcb.save.rax;
     cpu.control.r[abi::rsp] = vmcb.save.rsp;
     const GuestLinear rip{long_mode ? vmcb.save.rip : vmcb.save.cs.base + vmcb.save.rip};
-    const unsigned got = read_guest_linear(paging_of(vmcb.save), rip, bytes, sizeof bytes);
-    const Store store = decode_store(bytes, got, cpu.control.r);
-    if (store.length == 0)
-        return false;
-    if (reg == apic::reg_icr_low)
-        write_icr(cpu, {store.value, apic::read(apic::reg_icr_high) >> 24});
-    else
-        apic::write(reg, store.value);
-    advance(vmcb, vmcb.save.rip + store.length);
-    return true;
+    advance(vmcb, vmcb.save.rip + write_watched_page(cpu, paging_of(vmcb.save), rip, gpa));
 }
 
 [[gnu::cold]] void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
     const GuestPhys gpa{vmcb.control.exit_info2};
     const bool write = (vmcb.control.exit_info1 & 2) != 0;
-    if (watching && write && (raw(gpa) & ~page_mask) == raw(apic::page())) {
-        if (!apic_write(cpu, vmcb, static_cast<std::uint32_t>(raw(gpa) & page_mask))) {
-            log::warning("CPU ", cpu.index, ": a write to the local APIC at rip ", hex(vmcb.save.rip),
-                         " is not understood; start-up IPIs are no longer watched");
-            watch_start_ipis(false);
-        }
-        return;
-    }
+    if (write && is_watched(gpa))
+        return apic_write(cpu, vmcb, gpa);
     if (map_on_demand(gpa, write)) {
         // Should a stale translation be the cause, it must go.
         vmcb.control.tlb_control = static_cast<std::uint8_t>(TlbControl::FlushAll);
@@ -272,8 +246,7 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
 void run_control(PerCpu& cpu, const ControlStart& start) {
     if (cpu.index == 0) {
         start_msr_map();
-        if (cpu_count > 1)
-            watch_start_ipis(true);
+        watch_start_ipis(watch_command_msr);
     }
     prepare(cpu, start);
     run_for_ever(cpu, control_vmcb(cpu));

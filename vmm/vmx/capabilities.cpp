@@ -17,6 +17,7 @@ constexpr std::uint32_t msr_basic = 0x480, msr_pin = 0x481, msr_primary = 0x482,
                         msr_entry = 0x484, msr_misc = 0x485, msr_cr0_fixed0 = 0x486, msr_secondary = 0x48b,
                         msr_ept_vpid = 0x48c, true_offset = 0x48d - 0x481;
 constexpr std::uint64_t basic_true_controls = 1ull << 55, basic_ins_outs = 1ull << 54;
+constexpr std::uint64_t misc_wait_for_sipi = 1 << 8; // appendix A.6
 constexpr std::uint64_t feature_locked = 1, feature_outside_smx = 4;
 
 constexpr std::uint32_t exit_needed = exit_control::save_debug | exit_control::host_64 |
@@ -116,6 +117,8 @@ void read_capabilities() {
     features.ept_1g = hardware_option(HardwareOption::Ept1G) && ept(ept_capability::pages_1g);
     features.ept_dirty = hardware_option(HardwareOption::EptDirty) && ept(ept_capability::accessed_dirty);
     features.invept_single = ept(ept_capability::invept_single);
+    features.wait_for_sipi =
+        hardware_option(HardwareOption::WaitForSipi) && (capabilities.misc & misc_wait_for_sipi) != 0;
     features.trace = (capabilities.misc & 1 << 14) != 0;
 }
 

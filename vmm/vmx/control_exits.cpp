@@ -4,6 +4,7 @@
 #include "vmm/control/control_memory.hpp"
 #include "vmm/control/hypercalls.hpp"
 #include "vmm/control/reset.hpp"
+#include "vmm/control/start_ipi.hpp"
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/loaded_state.hpp"
 #include "vmm/memory/page_allocator.hpp"
@@ -99,14 +100,19 @@ void unblock_events() {
     write(Field::GuestInterruptibility, 0);
 }
 
-void take_start_up(PerCpu& cpu) {
-    const auto vector = read(Field::ExitQualification) & 0xff;
-    write_segment(cs, static_cast<std::uint16_t>(vector << 8), code_segment, 0xffff, vector << 12);
+void start_at(PerCpu& cpu, std::uint8_t vector) {
+    write_segment(cs, static_cast<std::uint16_t>(vector << 8), code_segment, 0xffff,
+                  std::uint64_t{vector} << 12);
     write(Field::GuestRip, 0);
     unblock_events();
     write(Field::GuestActivity, activity::active);
     cpu.set_state(StartState::Running);
-    log::debug("CPU ", cpu.index, " starts at vector ", hex(vector));
+}
+
+void take_start_up(PerCpu& cpu) {
+    const auto vector = static_cast<std::uint8_t>(read(Field::ExitQualification));
+    start_at(cpu, vector);
+    log::debug("CPU ", cpu.index, " starts at vector ", hex(std::uint64_t{vector}));
 }
 
 void prepare(PerCpu& cpu, const ControlStart& start) {
@@ -134,8 +140,10 @@ void prepare(PerCpu& cpu, const ControlStart& start) {
     state.control_msrs = {read_msr(msr::star), read_msr(msr::lstar), read_msr(msr::cstar),
                           read_msr(msr::sfmask), 0};
     write_init_state(cpu);
-    if (start.start_up_ipi) {
+    if (start.start_up_ipi && features.wait_for_sipi) {
         write(Field::GuestActivity, activity::wait_for_sipi);
+    } else if (start.start_up_ipi) {
+        start_at(cpu, wait_for_start(cpu));
     } else {
         enter_long_mode(start);
         cpu.control = {};
@@ -177,7 +185,11 @@ void wrmsr_exit(PerCpu& cpu) {
     SystemMsrs& known = state_of(cpu).control_msrs;
     const auto index = static_cast<std::uint32_t>(r[abi::rcx]);
     const auto value = (r[abi::rax] & 0xffff'ffff) | r[abi::rdx] << 32;
-    if (index == msr::tsc_aux ? !write_control_tsc_aux(cpu, value) : !write_system_msr(known, index, value))
+    if (index == msr::x2apic_icr && apic::x2apic_mode())
+        write_interrupt_command(cpu,
+                                {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)});
+    else if (index == msr::tsc_aux ? !write_control_tsc_aux(cpu, value)
+                                   : !write_system_msr(known, index, value))
         return protection_fault();
     skip_instruction();
 }
@@ -202,9 +214,22 @@ void vmcall_exit(PerCpu& cpu) {
     skip_instruction();
 }
 
+// A write to the local APIC's page while start-up IPIs are watched.
+[[gnu::cold]] void apic_write(PerCpu& cpu, GuestPhys gpa) {
+    const PagingState paging{read(Field::GuestCr0), read(Field::GuestCr3), read(Field::GuestCr4),
+                             read(Field::GuestEfer), nullptr};
+    const auto base = (paging.efer & efer::lma) != 0 ? 0 : read(nth(Field::GuestEsBase, cs));
+    cpu.control.r[abi::rsp] = read(Field::GuestRsp);
+    const auto rip = read(Field::GuestRip);
+    const unsigned length = write_watched_page(cpu, paging, GuestLinear{base + rip}, gpa);
+    write(Field::GuestRip, rip + length);
+}
+
 void ept_violation_exit(PerCpu& cpu) {
     const GuestPhys gpa{read(Field::GuestPhysical)};
     const bool is_write = (read(Field::ExitQualification) & 2) != 0;
+    if (is_write && is_watched(gpa))
+        return apic_write(cpu, gpa);
     if (map_on_demand(gpa, is_write)) {
         flush_translations(read(Field::EptPointer)); // should a stale translation be the cause
         return;
@@ -340,6 +365,12 @@ void redeliver(std::uint64_t vectoring) {
 
 } // namespace
 
+namespace {
+void watch_command_msr(bool watch) {
+    control_msrs->set(msr::x2apic_icr, false, watch);
+}
+} // namespace
+
 void start_control_maps() {
     control_msrs = allocate_object<MsrBitmap>();
     if (control_msrs == nullptr)
@@ -354,6 +385,8 @@ void start_control_maps() {
 
 void run_control(PerCpu& cpu, const ControlStart& start) {
     CpuState& state = state_of(cpu);
+    if (cpu.index == 0 && !features.wait_for_sipi)
+        watch_start_ipis(watch_command_msr);
     prepare(cpu, start);
     for (;;) {
         deliver_host_events(cpu);

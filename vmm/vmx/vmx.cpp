@@ -45,7 +45,8 @@ void describe_features() {
               features.ept_dirty ? ", EPT dirty bits" : "", features.rdtscp ? ", RDTSCP" : "",
               features.invpcid ? ", INVPCID" : "", features.xsaves ? ", XSAVES" : "",
               features.preemption_timer ? ", preemption timer" : "",
-              features.virtual_interrupts ? ", virtual-interrupt delivery" : "");
+              features.virtual_interrupts ? ", virtual-interrupt delivery" : "",
+              features.wait_for_sipi ? ", wait-for-SIPI" : "");
 }
 
 // With software's own dirty bits (53; 54: may be written) where the CPU keeps none: the first write to a page
