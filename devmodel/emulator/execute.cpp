@@ -28,7 +28,7 @@ void Executor::finish(bool complete) {
     }
     if (single_step) {
         page_.dr6 |= 1u << 14; // BS
-        page_.dirty |= abi::group_control;
+        page_.dirty |= abi::group_other;
         page_.event = {.valid = 1,
                        .type = abi::EventType::Exception,
                        .vector = vector::db,

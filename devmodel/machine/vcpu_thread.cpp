@@ -249,6 +249,8 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
             return want_window(abi::VcpuPage::window_any);
         inject(abi::EventType::Interrupt, around_.pic.acknowledge());
         apic_.pic_interrupt_taken();
+        if (apic_.pic_interrupt_pending())
+            return want_window(abi::VcpuPage::window_any);
     } else if (free) {
         if (const auto vector = apic_.pending_interrupt()) {
             apic_.accept(*vector);
@@ -256,9 +258,7 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
         }
     }
     // What has to wait: for IF, for the TPR, or for the one just injected.
-    if (apic_.pic_interrupt_pending())
-        want_window(abi::VcpuPage::window_any);
-    else if (const auto vector = apic_.requested_interrupt()) {
+    if (const auto vector = apic_.requested_interrupt()) {
         want_window(*vector);
         apic_.offer(*vector); // the CPU may deliver it by itself
     }
@@ -280,9 +280,13 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
 [[gnu::hot]] void VcpuThread::handle(abi::ExitReason reason) {
     if (reason == abi::ExitReason::Io) [[likely]]
         return handle_io();
-    switch (reason) {
-    case abi::ExitReason::Memory:
+    if (reason == abi::ExitReason::Memory) [[likely]]
         return handle_memory();
+    handle_other(reason);
+}
+
+void VcpuThread::handle_other(abi::ExitReason reason) {
+    switch (reason) {
     case abi::ExitReason::TaskSwitch:
         return handle_task_switch();
     case abi::ExitReason::MsrRead:
@@ -305,6 +309,7 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     case abi::ExitReason::Unhandled:
         return fail("an exit that the monitor does not know");
     case abi::ExitReason::Io:
+    case abi::ExitReason::Memory:
     case abi::ExitReason::None:
     case abi::ExitReason::Count:
         break;
@@ -321,9 +326,9 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     const bool shadow = std::exchange(page.interrupt_shadow, 0) != 0;
     page.dirty |= abi::group_general;
     if ((page.rflags & flag_tf) != 0 && !shadow && page.event.valid == 0) {
-        need_state(abi::group_control);
+        need_state(abi::group_other);
         page.dr6 |= dr6_single_step;
-        page.dirty |= abi::group_control;
+        page.dirty |= abi::group_other;
         inject(abi::EventType::Exception, vector_db);
     }
 }
@@ -356,16 +361,20 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     need_state(abi::group_general | abi::group_main_segments | abi::group_control);
     around_.apic_window.set_current(apic_);
     const auto gpa = page_.exit.memory.gpa; // the page is written to
-    if (!around_.emulator.emulate_quickly(page_)) {
-        need_state(abi::group_segments);
-        const auto result = around_.emulator.emulate(page_);
-        if (result.outcome != EmulationResult::Outcome::Done)
-            return look_at(result);
-    }
+    if (!around_.emulator.emulate_quickly(page_) && !emulate())
+        return;
     if (gpa >= vga_window && gpa < vga_window_end) {
         need_state(abi::group_segments);
         around_.emulator.run_ahead(page_);
     }
+}
+
+/// The long way. False when it has not come to the instruction's end.
+bool VcpuThread::emulate() {
+    need_state(abi::group_segments);
+    const auto result = around_.emulator.emulate(page_);
+    look_at(result);
+    return result.outcome == EmulationResult::Outcome::Done;
 }
 
 void VcpuThread::handle_task_switch() {

@@ -98,8 +98,10 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     [[nodiscard]] bool interruptible() const;
     void after_exit();
     void handle(abi::ExitReason reason);
+    void handle_other(abi::ExitReason reason);
     void handle_io();
     void handle_memory();
+    [[nodiscard]] bool emulate();
     void handle_task_switch();
     void handle_msr_read();
     void handle_msr_write();

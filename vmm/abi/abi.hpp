@@ -174,12 +174,12 @@ enum class ExitReason : std::uint32_t {
 enum StateGroup : std::uint32_t {
     group_general = 1,       ///< gpr, rip, rflags, interrupt_shadow, cr8; up to date on every exit, and so is
                              ///< msrs.tsc_offset
-    group_main_segments = 2, ///< ES, CS, SS, DS: what most instructions get by with
-    group_other_segments = 32, ///< FS, GS, LDTR, TR, the descriptor tables
-    group_segments = group_main_segments | group_other_segments,
-    group_control = 4,    ///< other CRs, EFER, debug registers, xcr0
-    group_msrs = 8,       ///< struct Msrs
-    group_fpu_reset = 16, ///< only as dirty: load the FPU's power-on state
+    group_main_segments = 2, ///< ES, CS, SS, DS
+    group_control = 4,       ///< other CRs, EFER, xcr0
+    group_msrs = 8,          ///< struct Msrs
+    group_fpu_reset = 16,    ///< only as dirty: load the FPU's power-on state
+    group_other = 32, ///< FS, GS, LDTR, TR, descriptor and debug registers: plain moves use none of them
+    group_segments = group_main_segments | group_other,
     group_all = group_general | group_segments | group_control | group_msrs
 };
 

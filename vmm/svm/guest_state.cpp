@@ -41,11 +41,14 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
             s.*segments[i] = page.segment[i];
         s.cpl = static_cast<std::uint8_t>(s.ss.attributes >> 5 & 3);
     }
-    if ((groups & abi::group_other_segments) != 0) {
+    if ((groups & abi::group_other) != 0) {
         for (unsigned i = abi::main_segments; i < abi::seg_count; ++i)
             s.*segments[i] = page.segment[i];
         s.gdtr = {0, 0, static_cast<std::uint32_t>(page.gdtr.limit), page.gdtr.base};
         s.idtr = {0, 0, static_cast<std::uint32_t>(page.idtr.limit), page.idtr.base};
+        std::memcpy(vcpu.dr, page.dr, sizeof vcpu.dr);
+        s.dr6 = page.dr6;
+        s.dr7 = page.dr7;
     }
     if ((groups & abi::group_control) != 0) {
         s.cr0 = page.cr0;
@@ -54,9 +57,6 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
         s.cr4 = page.cr4 & ~cr4::vmxe;
         s.efer = (page.efer & features.efer_mask) | efer::svme;
         vcpu.xcr0 = sane_xcr0(page.xcr0);
-        std::memcpy(vcpu.dr, page.dr, sizeof vcpu.dr);
-        s.dr6 = page.dr6;
-        s.dr7 = page.dr7;
     }
     if ((groups & abi::group_msrs) != 0) {
         const abi::Msrs m = page.msrs;
@@ -98,11 +98,14 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
         page.segment[abi::seg_ss].attributes =
             static_cast<std::uint16_t>((page.segment[abi::seg_ss].attributes & ~0x60) | (s.cpl & 3) << 5);
     }
-    if ((groups & abi::group_other_segments) != 0) {
+    if ((groups & abi::group_other) != 0) {
         for (unsigned i = abi::main_segments; i < abi::seg_count; ++i)
             page.segment[i] = s.*segments[i];
         page.gdtr = {s.gdtr.base, s.gdtr.limit};
         page.idtr = {s.idtr.base, s.idtr.limit};
+        std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
+        page.dr6 = s.dr6;
+        page.dr7 = s.dr7;
     }
     if ((groups & abi::group_control) != 0) {
         page.cr0 = s.cr0;
@@ -111,9 +114,6 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
         page.cr4 = s.cr4;
         page.efer = s.efer & ~efer::svme;
         page.xcr0 = vcpu.xcr0;
-        std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
-        page.dr6 = s.dr6;
-        page.dr7 = s.dr7;
     }
     if ((groups & abi::group_msrs) != 0)
         page.msrs = {

@@ -192,7 +192,6 @@ unsigned software_interrupt_length(const Vcpu& vcpu) {
 [[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
     vcpu.page->window_taken = take_back_offer(state_of(vcpu));
     hand_over(vcpu, export_current, read(Field::TscOffset));
-    vcpu.page->nmi_blocked = (read(Field::GuestInterruptibility) & (blocking::nmi | blocking::shadow)) != 0;
 }
 
 RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {

@@ -62,11 +62,16 @@ void import_segments(const abi::VcpuPage& page, unsigned first, unsigned end) {
     }
 }
 
-void import_tables(const abi::VcpuPage& page) {
+void import_other(Vcpu& vcpu) {
+    const abi::VcpuPage& page = *vcpu.page;
+    import_segments(page, abi::main_segments, abi::seg_count);
     write(Field::GuestGdtrBase, page.gdtr.base);
     write(Field::GuestGdtrLimit, page.gdtr.limit & 0xffff);
     write(Field::GuestIdtrBase, page.idtr.base);
     write(Field::GuestIdtrLimit, page.idtr.limit & 0xffff);
+    std::memcpy(vcpu.dr, page.dr, sizeof vcpu.dr);
+    state_of(vcpu).dr6 = page.dr6 & 0xffff'ffff;
+    write(Field::GuestDr7, page.dr7);
 }
 
 // The CPU tags translations by VPID and looks at none of these: they are stale when one changes.
@@ -99,9 +104,6 @@ void import_control(Vcpu& vcpu) {
     write(Field::Cr4Shadow, seen_cr4);
     state.cr2 = page.cr2;
     vcpu.xcr0 = (page.xcr0 & fpu_components()) | 1;
-    std::memcpy(vcpu.dr, page.dr, sizeof vcpu.dr);
-    state.dr6 = page.dr6 & 0xffff'ffff;
-    write(Field::GuestDr7, page.dr7);
 }
 
 std::uint64_t to_canonical(std::uint64_t address) {
@@ -128,10 +130,8 @@ void import_msrs(Vcpu& vcpu) {
         import_general(vcpu);
     if ((groups & abi::group_main_segments) != 0)
         import_segments(*vcpu.page, 0, abi::main_segments);
-    if ((groups & abi::group_other_segments) != 0) {
-        import_segments(*vcpu.page, abi::main_segments, abi::seg_count);
-        import_tables(*vcpu.page);
-    }
+    if ((groups & abi::group_other) != 0)
+        import_other(vcpu);
     if ((groups & abi::group_control) != 0)
         import_control(vcpu);
     if ((groups & abi::group_msrs) != 0)
@@ -148,7 +148,9 @@ void export_general(Vcpu& vcpu) {
     page.gpr[abi::rsp] = read(Field::GuestRsp);
     page.rip = read(Field::GuestRip);
     page.rflags = read(Field::GuestRflags);
-    page.interrupt_shadow = (read(Field::GuestInterruptibility) & blocking::shadow) != 0;
+    const auto interruptibility = read(Field::GuestInterruptibility);
+    page.interrupt_shadow = (interruptibility & blocking::shadow) != 0;
+    page.nmi_blocked = (interruptibility & (blocking::nmi | blocking::shadow)) != 0;
     page.cr8 = *state_of(vcpu).task_priority >> 4 & 15;
 }
 
@@ -162,9 +164,14 @@ template <unsigned first, unsigned end>
                            read(nth(Field::GuestEsBase, i))};
 }
 
-void export_tables(abi::VcpuPage& page) {
+void export_other(Vcpu& vcpu) {
+    abi::VcpuPage& page = *vcpu.page;
+    export_segments<abi::main_segments, abi::seg_count>(page);
     page.gdtr = {read(Field::GuestGdtrBase), read(Field::GuestGdtrLimit)};
     page.idtr = {read(Field::GuestIdtrBase), read(Field::GuestIdtrLimit)};
+    std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
+    page.dr6 = state_of(vcpu).dr6;
+    page.dr7 = read(Field::GuestDr7);
 }
 
 void export_control(Vcpu& vcpu) {
@@ -175,9 +182,6 @@ void export_control(Vcpu& vcpu) {
     page.cr4 = read(Field::GuestCr4) & ~cr4::vmxe;
     page.efer = read(Field::GuestEfer);
     page.xcr0 = vcpu.xcr0;
-    std::memcpy(page.dr, vcpu.dr, sizeof page.dr);
-    page.dr6 = state_of(vcpu).dr6;
-    page.dr7 = read(Field::GuestDr7);
 }
 
 void export_msrs(Vcpu& vcpu) {
@@ -202,10 +206,8 @@ void export_msrs(Vcpu& vcpu) {
         export_general(vcpu);
     if ((groups & abi::group_main_segments) != 0)
         export_segments<0, abi::main_segments>(*vcpu.page);
-    if ((groups & abi::group_other_segments) != 0) {
-        export_segments<abi::main_segments, abi::seg_count>(*vcpu.page);
-        export_tables(*vcpu.page);
-    }
+    if ((groups & abi::group_other) != 0)
+        export_other(vcpu);
     if ((groups & abi::group_control) != 0)
         export_control(vcpu);
     if ((groups & abi::group_msrs) != 0)

@@ -239,8 +239,8 @@ TEST_CASE("single-step traps after the instruction", "[emulator][fault]") {
     CHECK((pc.page.dr6 & 1u << 14) != 0);
     CHECK((pc.page.rflags & flag::rf) == 0);
     CHECK(pc.page.interrupt_shadow == 0);
-    CHECK((pc.page.dirty & (abi::group_general | abi::group_control)) ==
-          (abi::group_general | abi::group_control));
+    CHECK((pc.page.dirty & (abi::group_general | abi::group_other)) ==
+          (abi::group_general | abi::group_other));
     // POPF that sets TF traps after the next instruction.
     pc.page.rflags = 2;
     pc.set_device<std::uint64_t>(0x80, 0x102);
