@@ -5,7 +5,7 @@ import itertools
 import re
 import time
 
-from lab.testing import boot_test, require, running_guests, wait_for
+from lab.testing import Skip, boot_test, require, running_guests, wait_for
 
 TESTS = "/usr/share/escalus-tests"
 PATTERN_BYTES = 64 << 20
@@ -25,6 +25,18 @@ def poweroff(context):
     code = guest.wait_end(90)
     require(code == 0, f"`escalus create` returned {code}:\n{guest.log()}")
     require(guest.state() is None, "the guest is still listed")
+
+
+@boot_test("interrupts-once", "a guest in user mode gets each interrupt once, though the emulator is stopped 15000 times")
+def interrupts_once(context):
+    if context.shared.target != "svm":
+        raise Skip("it is about QEMU's own emulation of AMD-V")
+    guest = _linux(context, "once", extra="tsc=reliable escalus.run=spin escalus.then=stay")
+    guest.wait_serial(r"spinning", 240)
+    context.lab.emulator.command_monitor_often(["stop", "cont"], 15000)
+    said = guest.serial()
+    require(not re.search(r"BUG:|Oops|not syncing|Call Trace", said), f"the guest's kernel complains:\n{said[-3000:]}")
+    require(guest.state() is not None, "the guest is gone")
 
 
 @boot_test("linux-reboot", "reboot with on_reboot = 'restart': it comes up again; then destroyed")

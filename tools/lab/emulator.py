@@ -150,6 +150,10 @@ class Emulator(EmulatorProcess):
 
     def command_monitor(self, text):
         """One command to QEMU's own monitor (`info registers`, `screendump FILE` ...); its answer."""
+        return self.command_monitor_often([text], 1)
+
+    def command_monitor_often(self, texts, times):
+        """Commands one after the other, again and again over one connection; the last answer."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(20)
             link.connect(str(self.folder / "qemu.sock"))
@@ -164,5 +168,7 @@ class Emulator(EmulatorProcess):
                 return answer.decode(errors="replace")
 
             until_prompt()
-            link.sendall(text.encode() + b"\n")
-            return until_prompt().partition("\n")[2].removesuffix("(qemu) ")  # the first line is the echo
+            for text in texts * times:
+                link.sendall(text.encode() + b"\n")
+                answer = until_prompt()
+            return answer.partition("\n")[2].removesuffix("(qemu) ")  # the first line is the echo

@@ -122,6 +122,50 @@ void request_interrupt_window(Vmcb& vmcb, std::uint32_t vector) {
     vcpu.event.valid = 0;
 }
 
+/// QEMU's TCG goes on holding an interrupt that VMRUN has injected for an exception to be raised, and raises
+/// it when something else than an exit makes it leave its translated code before the next #VMEXIT: the guest
+/// gets the same interrupt twice, the second time in the handler's first instructions, with IF clear. There,
+/// one that can be taken at once is given as a virtual interrupt instead (APM 2, section 15.21.4). An
+/// interrupt window is closed meanwhile.
+class VirtualInterrupt {
+  public:
+    /// False when the event has to be injected.
+    bool give(Vcpu& vcpu) {
+        VmcbControl& c = vmcb_of(vcpu).control;
+        if (!vcpu.event.valid || vcpu.event.type != abi::EventType::Interrupt ||
+            (vmcb_of(vcpu).save.rflags & rflags::interrupt) == 0 || (c.interrupt_state & 1) != 0)
+            return false;
+        event_ = vcpu.event;
+        control_ = c.interrupt_control;
+        window_ = c.intercepts1 & intercept1::vintr;
+        c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
+        c.interrupt_control |= interrupt_control::irq | interrupt_control::ignore_tpr |
+                               static_cast<std::uint32_t>(event_.vector >> 4)
+                                   << interrupt_control::priority_shift;
+        c.interrupt_vector = event_.vector;
+        c.intercepts1 &= ~intercept1::vintr;
+        c.clean = 0;
+        vcpu.event.valid = 0;
+        return true;
+    }
+    /// After the exit: the CPU clears V_IRQ when it has delivered the interrupt.
+    void settle(Vcpu& vcpu) const {
+        if (!event_.valid)
+            return;
+        VmcbControl& c = vmcb_of(vcpu).control;
+        if ((c.interrupt_control & interrupt_control::irq) != 0)
+            vcpu.event = event_;
+        c.interrupt_control =
+            (control_ & ~interrupt_control::tpr_mask) | (c.interrupt_control & interrupt_control::tpr_mask);
+        c.intercepts1 |= window_;
+        c.clean = 0;
+    }
+
+  private:
+    abi::Event event_{};
+    std::uint32_t control_ = 0, window_ = 0;
+};
+
 /// An exit may have cut off the delivery of an event (EXITINTINFO, APM 2, section 15.7.3): it is delivered
 /// again. Software interrupts are not: RIP is on their instruction, which will be executed again.
 [[gnu::hot]] void keep_interrupted_event(Vcpu& vcpu) {
@@ -222,7 +266,9 @@ void destroy_vcpu(Vcpu& vcpu) {
     {
         const WorldSwitch world{cpu, vcpu};
         do {
-            inject(vcpu);
+            VirtualInterrupt interrupt;
+            if (!features.injects_twice || !interrupt.give(vcpu))
+                inject(vcpu);
             prepare_translations(cpu, vcpu);
             const auto before = read_tsc();
             svm_enter(physical_of(vmcb), &vcpu.gprs);
@@ -233,6 +279,7 @@ void destroy_vcpu(Vcpu& vcpu) {
             if (features.clean_bits)
                 vmcb.control.clean = 0x1fff & ~(1u << 3); // V_TPR and V_IRQ may have changed
             keep_interrupted_event(vcpu);
+            interrupt.settle(vcpu);
             action = handle_guest_exit(cpu, vcpu);
             // Unblocking by IRET is noticed at the next exit; somebody who waits for it should not wait
             // longer.

@@ -35,6 +35,11 @@ const char* missing() {
     return nullptr;
 }
 
+bool in_tcg() {
+    const auto leaf = cpuid(0x40000000);
+    return leaf.ebx == 0x54474354 && leaf.ecx == 0x43544743 && leaf.edx == 0x47435447; // TCGTCGTCGTCG
+}
+
 void read_features() {
     const auto leaf = cpuid(0x8000000a);
     features.asids = leaf.ebx;
@@ -42,6 +47,7 @@ void read_features() {
     features.clean_bits = (leaf.edx & 1 << 5) != 0;
     features.flush_by_asid = (leaf.edx & 1 << 6) != 0;
     features.decode_assists = (leaf.edx & 1 << 7) != 0;
+    features.injects_twice = in_tcg();
     const auto basic = cpuid(0x80000001);
     features.efer_mask = efer::sce | efer::lme | efer::lma;
     features.efer_mask |= (basic.edx & 1 << 20) != 0 ? efer::nxe : 0;
