@@ -2,16 +2,8 @@
 // A hostile guest at the UHCI controller, with a keyboard, a tablet and a disk behind a hub: the input is a
 // program of register accesses, schedules, transfers that mean something but for what the input says, passing
 // time, late completions and resets. Nothing may crash, hang, or touch memory that is not the guest's.
-#include "devmodel/backends/block/memory_backend.hpp"
 #include "devmodel/devices/usb/uhci.hpp"
-#include "devmodel/devices/usb/usb_disk.hpp"
-#include "devmodel/devices/usb/usb_hub.hpp"
-#include "devmodel/devices/usb/usb_keyboard.hpp"
-#include "devmodel/devices/usb/usb_tablet.hpp"
-#include "devmodel/machine/flat_memory.hpp"
-#include "devmodel/machine/little_endian.hpp"
-#include "devmodel/machine/manual_clock.hpp"
-#include "test/fuzz/fuzz_input.hpp"
+#include "test/fuzz/usb_fuzz.hpp"
 
 namespace {
 using namespace escalus;
@@ -19,20 +11,13 @@ using fuzz::Input;
 
 constexpr std::uint32_t io = 0xc040, memory_bytes = 128 * 1024;
 constexpr std::uint32_t frame_list = 0x1000, queues = 0x2000, descriptors = 0x3000, buffers = 0x8000;
-constexpr GuestTime ms = ns_per_second / 1000;
 
-struct Machine {
-    Machine() {
-        auto owned = std::make_unique<UsbKeyboard>(clock);
-        keyboard = owned.get();
-        uhci.attach(0, std::move(owned));
+struct Machine : fuzz::UsbMachine {
+    Machine() : UsbMachine{memory_bytes} {
+        uhci.attach(0, make_keyboard());
         auto hub = std::make_unique<UsbHub>();
-        auto tablet_owned = std::make_unique<UsbTablet>(clock);
-        tablet = tablet_owned.get();
-        hub->attach(0, std::move(tablet_owned));
-        auto medium = std::make_unique<MemoryBackend>(400 * 512 + 100);
-        backend = medium.get();
-        hub->attach(1, std::make_unique<UsbDisk>(std::move(medium), "0123456789AB"));
+        hub->attach(0, make_tablet());
+        hub->attach(1, make_disk());
         uhci.attach(1, std::move(hub));
         power_on();
         // Addresses 1 to 4: keyboard, hub, tablet, disk.
@@ -48,8 +33,8 @@ struct Machine {
     }
     void power_on() {
         uhci.reset(ResetKind::System);
-        config(0x20, io);
-        config(0x04, 5);
+        config(uhci, 0x20, io);
+        config(uhci, 0x04, 5);
         for (unsigned i = 0; i < 1024; ++i)
             put(frame_list + 4 * i, queues | uhci::link_queue);
         put(queues, uhci::link_end);
@@ -67,22 +52,8 @@ struct Machine {
         request(0, {0, 5, address, 0, 0, 0, 0, 0});
         request(address, {0, 9, 1, 0, 0, 0, 0, 0});
     }
-    void config(unsigned offset, std::uint32_t value) {
-        std::array<std::uint8_t, 4> data{};
-        store_le(data, 0, value);
-        uhci.config_write(offset, data);
-    }
-    void put(std::uint32_t at, std::uint32_t value) { store_le(memory.bytes(), at, value); }
-    void outw(unsigned reg, unsigned value) {
-        std::array<std::uint8_t, 2> data{};
-        store_le(data, 0, static_cast<std::uint16_t>(value));
-        ports.write(io + reg, data);
-    }
-    void outl(unsigned reg, std::uint32_t value) {
-        std::array<std::uint8_t, 4> data{};
-        store_le(data, 0, value);
-        ports.write(io + reg, data);
-    }
+    void outw(unsigned reg, unsigned value) { write(ports, io + reg, static_cast<std::uint16_t>(value)); }
+    void outl(unsigned reg, std::uint32_t value) { write(ports, io + reg, value); }
     void descriptor(unsigned n, std::uint32_t link, unsigned pid, unsigned address, unsigned endpoint,
                     unsigned length) {
         const auto at = descriptors + 16 * n;
@@ -114,22 +85,9 @@ struct Machine {
         put(queues + 4, descriptors);
         clock.advance(2 * ms);
     }
-    void disk_command(Input& in) {
-        const auto how = in.byte();
-        auto m = memory.bytes().subspan(buffers, 31);
-        std::ranges::fill(m, std::uint8_t{0});
-        store_le(m, 0, std::uint32_t{0x43425355});
-        store_le(m, 8, in.byte() * 64u + (how & 1));
-        m[12] = (how & 2) != 0 ? 0x80 : 0;
-        m[13] = (how & 0x40) != 0 ? 1 : 0;
-        m[14] = 16;
-        constexpr std::array<std::uint8_t, 8> codes{0x28, 0x2a, 0x12, 0x1a, 0x35, 0x25, 0x5a, 0x03};
-        m[15] = (how & 4) != 0 ? in.byte() : codes[how >> 3 & 7];
-        m[16] = in.byte();
-        m[17] = in.byte() & 0x83;
-        m[20] = in.byte();
-        m[23] = in.byte() & 15;
-        transfer(uhci::pid_out, 4, 2, 1, (how & 0x80) != 0 ? in.byte() : 31);
+    void disk_command(std::uint8_t selector, Input& in) {
+        fill_disk_command(buffers, in);
+        transfer(uhci::pid_out, 4, 2, 1, (selector & 0x80) != 0 ? in.byte() : disk_command_bytes);
     }
     void step(Input& in) {
         const auto op = in.byte(), selector = in.byte();
@@ -156,7 +114,7 @@ struct Machine {
         }
         case 4:
         case 5:
-            disk_command(in);
+            disk_command(selector, in);
             break;
         case 6:
             transfer(uhci::pid_in, 4, 1, selector & 31, 64);
@@ -167,55 +125,28 @@ struct Machine {
         case 8:
             transfer(uhci::pid_in, selector & 7, op >> 4 & 3, 1 + (op >> 6), in.byte());
             break;
-        case 9:
-            clock.advance(selector * (ms / 8));
-            break;
-        case 10:
-            backend->deferred = (selector & 1) != 0;
-            if ((selector & 2) != 0)
-                backend->bad_offset = in.byte() * 512u;
-            break;
-        case 11:
-            backend->complete_one();
-            break;
-        case 12: {
-            const auto value = in.byte();
-            uhci.config_write(selector, {&value, 1});
-            break;
-        }
         case 13:
             if ((selector & 7) == 0)
                 power_on();
             else
                 enable(selector & 1);
             break;
-        case 14:
-            keyboard->key(selector, (op & 0x10) != 0);
-            tablet->place(selector * 100u, op * 100u, static_cast<int>(op >> 6) - 1, selector & 7u);
-            break;
-        default: { // a schedule that the input made up
+        case 15: { // a schedule that the input made up
             const auto at = (selector & 1) != 0 ? queues : descriptors;
             for (unsigned i = 0; i < 8; ++i)
                 put(at + (selector & 0xf0u) + 4 * i, i < 4 ? queues + (in.byte() & 0xf7u) : in.dword());
+            break;
         }
+        default:
+            common(uhci, op, selector, in);
         }
     }
 
-    Bus ports{"port", 0x10000};
-    Bus memory_bus{"memory", std::uint64_t{1} << 40};
-    FlatMemory memory{memory_bytes};
-    ManualClock clock;
     Uhci uhci{{ports, memory_bus}, memory, clock};
-    MemoryBackend* backend = nullptr;
-    UsbKeyboard* keyboard = nullptr;
-    UsbTablet* tablet = nullptr;
 };
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    Machine machine;
-    Input in{{data, size}};
-    while (!in.empty())
-        machine.step(in);
+    fuzz::run_usb<Machine>({data, size});
     return 0;
 }

@@ -3,16 +3,8 @@
 // program of register accesses and doorbells, commands, contexts and rings that mean something but for what
 // the input says, passing time, late completions and resets. Nothing may crash, hang, or touch memory that is
 // not the guest's.
-#include "devmodel/backends/block/memory_backend.hpp"
-#include "devmodel/devices/usb/usb_disk.hpp"
-#include "devmodel/devices/usb/usb_hub.hpp"
-#include "devmodel/devices/usb/usb_keyboard.hpp"
-#include "devmodel/devices/usb/usb_tablet.hpp"
 #include "devmodel/devices/usb/xhci.hpp"
-#include "devmodel/machine/flat_memory.hpp"
-#include "devmodel/machine/little_endian.hpp"
-#include "devmodel/machine/manual_clock.hpp"
-#include "test/fuzz/fuzz_input.hpp"
+#include "test/fuzz/usb_fuzz.hpp"
 
 namespace {
 using namespace escalus;
@@ -24,28 +16,21 @@ constexpr std::uint32_t memory_bytes = 256 * 1024;
 constexpr std::uint32_t contexts = 0x1000, commands = 0x2000, event_table = 0x3000, event_ring = 0x4000,
                         input_context = 0x5000, device_contexts = 0x6000, rings = 0x10000, buffers = 0x20000;
 constexpr unsigned ring_count = 16;
-constexpr GuestTime ms = ns_per_second / 1000;
 
-struct Machine {
-    Machine() {
-        auto owned = std::make_unique<UsbKeyboard>(clock);
-        keyboard = owned.get();
-        card.attach(0, std::move(owned));
-        auto medium = std::make_unique<MemoryBackend>(400 * 512 + 100);
-        backend = medium.get();
-        card.attach(1, std::make_unique<UsbDisk>(std::move(medium), "0123456789AB"));
+struct Machine : fuzz::UsbMachine {
+    Machine() : UsbMachine{memory_bytes} {
+        card.attach(0, make_keyboard());
+        card.attach(1, make_disk());
         auto hub = std::make_unique<UsbHub>();
-        auto tablet_owned = std::make_unique<UsbTablet>(clock);
-        tablet = tablet_owned.get();
-        hub->attach(0, std::move(tablet_owned));
+        hub->attach(0, make_tablet());
         card.attach(2, std::move(hub));
         card.connect_messages([](std::uint64_t, std::uint32_t) {});
         power_on();
     }
     void power_on() {
         card.reset(ResetKind::System);
-        config(0x10, bar);
-        config(0x04, 6);
+        config(card, 0x10, bar);
+        config(card, 0x04, 6);
         next = {};
         for (unsigned slot = 1; slot <= 4; ++slot)
             put64(contexts + 8 * slot, device_contexts + 0x400 * slot);
@@ -62,23 +47,8 @@ struct Machine {
         for (unsigned slot = 1; slot <= 3; ++slot)
             set_up(slot);
     }
-    void config(unsigned offset, std::uint32_t value) {
-        std::array<std::uint8_t, 4> data{};
-        store_le(data, 0, value);
-        card.config_write(offset, data);
-    }
-    void out(std::uint32_t at, std::uint32_t value) {
-        std::array<std::uint8_t, 4> data{};
-        store_le(data, 0, value);
-        memory_bus.write(at, data);
-    }
-    void out64(std::uint32_t at, std::uint64_t value) {
-        std::array<std::uint8_t, 8> data{};
-        store_le(data, 0, value);
-        memory_bus.write(at, data);
-    }
-    void put(std::uint32_t at, std::uint32_t value) { store_le(memory.bytes(), at, value); }
-    void put64(std::uint32_t at, std::uint64_t value) { store_le(memory.bytes(), at, value); }
+    void out(std::uint32_t at, std::uint32_t value) { write(memory_bus, at, value); }
+    void out64(std::uint32_t at, std::uint64_t value) { write(memory_bus, at, value); }
     static std::uint32_t ring(unsigned slot, unsigned index) {
         return rings + ((slot & 7) * 8 + (index & 7)) * 0x100;
     }
@@ -136,18 +106,8 @@ struct Machine {
         command(TrbType::ConfigureEndpoint, input_context, slot << 24);
     }
     void disk_command(Input& in) {
-        const auto how = in.byte();
-        auto m = memory.bytes().subspan(buffers, 31);
-        std::ranges::fill(m, std::uint8_t{0});
-        store_le(m, 0, std::uint32_t{0x43425355});
-        store_le(m, 8, in.byte() * 64u + (how & 1));
-        m[12] = (how & 2) != 0 ? 0x80 : 0;
-        m[14] = 16;
-        constexpr std::array<std::uint8_t, 8> codes{0x28, 0x2a, 0x12, 0x1a, 0x35, 0x25, 0x5a, 0x03};
-        m[15] = (how & 4) != 0 ? in.byte() : codes[how >> 3 & 7];
-        m[20] = in.byte();
-        m[23] = in.byte() & 15;
-        transfer(2, 4, buffers, 31, 1u << 10 | 0x20);
+        fill_disk_command(buffers, in);
+        transfer(2, 4, buffers, disk_command_bytes, 1u << 10 | 0x20);
         out(bar + xhci::doorbells + 8, 4);
     }
     void step(Input& in) {
@@ -191,53 +151,26 @@ struct Machine {
             request(1 + selector % 3, low | std::uint64_t{in.dword()} << 32, in.byte());
             break;
         }
-        case 9:
-            clock.advance(selector * (ms / 8));
-            break;
-        case 10:
-            backend->deferred = (selector & 1) != 0;
-            if ((selector & 2) != 0)
-                backend->bad_offset = in.byte() * 512u;
-            break;
-        case 11:
-            backend->complete_one();
-            break;
-        case 12: {
-            const auto value = in.byte();
-            card.config_write(selector, {&value, 1});
-            break;
-        }
         case 13:
             if ((selector & 7) == 0)
                 power_on();
             else
                 out(bar + xhci::port_registers + 16 * (selector & 7u), in.dword());
             break;
-        case 14:
-            keyboard->key(selector, (kind & 0x10) != 0);
-            tablet->place(selector * 100u, kind * 100u, static_cast<int>(kind >> 6) - 1, selector & 7u);
+        case 15:
+            out64(interrupter + xhci::reg_event_dequeue, (event_ring + 16 * (selector & 15u)) | (kind >> 4));
             break;
         default:
-            out64(interrupter + xhci::reg_event_dequeue, (event_ring + 16 * (selector & 15u)) | (kind >> 4));
+            common(card, kind, selector, in);
         }
     }
 
-    Bus ports{"port", 0x10000};
-    Bus memory_bus{"memory", std::uint64_t{1} << 40};
-    FlatMemory memory{memory_bytes};
-    ManualClock clock;
     Xhci card{{ports, memory_bus}, memory, clock};
-    MemoryBackend* backend = nullptr;
-    UsbKeyboard* keyboard = nullptr;
-    UsbTablet* tablet = nullptr;
     std::array<unsigned, 64> next{}; // TRBs put into each ring
 };
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    Machine machine;
-    Input in{{data, size}};
-    while (!in.empty())
-        machine.step(in);
+    fuzz::run_usb<Machine>({data, size});
     return 0;
 }
