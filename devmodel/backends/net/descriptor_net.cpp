@@ -48,16 +48,22 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
     }
 
     void read_frames() {
+        const bool more = hand_over_frames();
+        if (card != nullptr)
+            card->end_of_frames();
+        if (more && up)
+            wait();
+    }
+
+    /// False when the card takes no more until card_ready().
+    bool hand_over_frames() {
         for (unsigned i = 0; i < frames_at_once; ++i) {
-            if (card == nullptr || !up)
-                return;
-            if (!card->can_receive())
-                return; // until card_ready()
+            if (card == nullptr || !up || !card->can_receive())
+                return false;
             if (!read_frame())
                 break;
         }
-        if (up)
-            wait();
+        return true;
     }
 
     /// False when there is none.

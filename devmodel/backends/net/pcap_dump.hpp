@@ -30,6 +30,10 @@ class PcapDump final : public NetBackend, private NetCard {
   private:
     [[nodiscard]] bool can_receive() override { return card_ != nullptr && card_->can_receive(); }
     void receive(std::span<const std::uint8_t> frame, const NetOffload& offload) override;
+    void end_of_frames() override {
+        if (card_ != nullptr)
+            card_->end_of_frames();
+    }
     void link_changed(bool up) override;
     void record(std::span<const std::uint8_t> frame);
 

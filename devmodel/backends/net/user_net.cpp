@@ -121,6 +121,8 @@ struct UserNet::State : std::enable_shared_from_this<State> {
             queued -= frame.size();
             card->receive(frame, {.checksum_is_good = true});
         }
+        if (card != nullptr)
+            card->end_of_frames();
     }
 
     /// Asks libslirp what to wait for.

@@ -185,7 +185,6 @@ void VirtioNet::receive(std::span<const std::uint8_t> frame, const NetOffload& o
         frame = frame.subspan(n);
         queue.give_back(chain.head, static_cast<std::uint32_t>(at + n));
     }
-    host().queue_changed(receive_queue);
 }
 
 // --- Sending -----------------------------------------------------------------------------------------------
@@ -196,14 +195,16 @@ void VirtioNet::transmit() {
     auto& queue = host().queue(transmit_queue);
     queue.mute_notifications();
     // A guest that adds frames faster than they are sent shall not keep this thread for ever.
+    bool sent = false;
     for (unsigned budget = queue_entries();; --budget) {
-        if (budget == 0) {
-            later_.arm(0); // as soon as possible
-            break;
-        }
-        if (auto chain = queue.take()) {
+        auto chain = budget != 0 ? queue.take() : std::nullopt;
+        if (chain) {
             transmit_one(*chain);
             queue.give_back(chain->head, 0);
+            sent = true;
+        } else if (sent) {
+            later_.arm(0); // as soon as possible: who sends much has more by then
+            break;
         } else if (queue.ask_for_notification()) {
             break;
         }

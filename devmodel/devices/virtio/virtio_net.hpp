@@ -3,7 +3,8 @@
 // segmentation left to others in both directions, receive filters and link status.
 //
 // State: receive buffers taken from the driver and not yet filled, filters, link. A frame costs the driver no
-// notification while the device is at work or has buffers. Missing: several queue pairs, UDP fragmentation
+// notification while the device is at work or has buffers: after it has sent something, it looks for more by
+// itself before it asks for the next one. Frames that come together cost one interrupt. Missing: several queue pairs, UDP fragmentation
 // offload, hashes (not offered), announcements.
 #pragma once
 
@@ -45,6 +46,7 @@ class VirtioNet final : public VirtioDevice, private NetCard {
     // NetCard
     [[nodiscard]] bool can_receive() override;
     void receive(std::span<const std::uint8_t> frame, const NetOffload& offload) override;
+    void end_of_frames() override { host().queue_changed(receive_queue); }
     void link_changed(bool up) override;
 
     [[nodiscard]] bool negotiated(std::uint64_t feature) { return (host().features() & feature) != 0; }
@@ -63,7 +65,7 @@ class VirtioNet final : public VirtioDevice, private NetCard {
     std::uint64_t spare_bytes_ = 0;
     std::uint64_t longest_ = ethernet_frame_bytes; ///< what may come
     std::vector<std::uint8_t> frame_;
-    Timer later_; ///< more was to be sent than one call does
+    Timer later_; ///< to look for more to be sent, without a notification
     bool link_up_, paused_ = false;
 };
 
