@@ -15,6 +15,10 @@ OverlayBackend::OverlayBackend(std::unique_ptr<BlockBackend> image, std::unique_
 
 OverlayBackend::~OverlayBackend() = default;
 
+std::string OverlayBackend::description() const {
+    return image_->description() + ", its snapshot in " + layer_->description();
+}
+
 bool OverlayBackend::in_layer(std::uint64_t sector) const {
     const auto leaf = leaves_.find(sector / leaf_sectors);
     const auto bit = sector % leaf_sectors;

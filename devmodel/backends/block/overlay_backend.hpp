@@ -23,7 +23,8 @@ class OverlayBackend final : public BlockBackend {
 
     [[nodiscard]] std::uint64_t size() const override { return image_->size(); }
     [[nodiscard]] bool read_only() const override { return false; }
-    [[nodiscard]] std::string description() const override { return image_->description(); }
+    /// Names both: when a write fails, what is full is where the layer is.
+    [[nodiscard]] std::string description() const override;
     void read(std::uint64_t offset, std::span<std::uint8_t> data, Completion done) override;
     void write(std::uint64_t offset, std::span<const std::uint8_t> data, Completion done) override;
     /// The layer does not outlive the guest: there is nothing to keep.

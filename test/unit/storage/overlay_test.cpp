@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The layer over an image that keeps it as it is, and what tells the user of errors.
+#include "devmodel/backends/block/file_backend.hpp"
 #include "devmodel/backends/block/memory_backend.hpp"
 #include "devmodel/backends/block/overlay_backend.hpp"
 #include "devmodel/backends/block/reporting_backend.hpp"
 #include "test/unit/storage/ide_rig.hpp"
 
+#include <cstdlib>
+
+#include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>
 
 using namespace escalus;
@@ -153,6 +157,16 @@ TEST_CASE("an image's first error is told once") {
     disk.flush(done);
     CHECK(result == std::errc::io_error);
     CHECK(lines.size() == 1);
+}
+
+TEST_CASE("errors of a snapshot are told with the folder it is in") {
+    boost::asio::io_context loop;
+    DeviceLock lock;
+    const char* const chosen = std::getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
+    const std::string folder = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
+    const OverlayBackend overlay{std::make_unique<MemoryBackend>(8192, true),
+                                 FileBackend::temporary(8192, loop, lock)};
+    CHECK(overlay.description() == "memory, its snapshot in " + folder);
 }
 
 TEST_CASE("discard is held back where it is not wanted") {
