@@ -6,8 +6,10 @@
 #include "devmodel/cli/guardian.hpp"
 #include "devmodel/cli/guest_access.hpp"
 #include "devmodel/cli/monitor_access.hpp"
+#include "devmodel/config/bare_medium.hpp"
 #include "devmodel/config/machine_description.hpp"
 #include "devmodel/config/machine_json.hpp"
+#include "devmodel/config/machine_name.hpp"
 #include "devmodel/devices/input/keysym_map.hpp"
 #include "devmodel/engine/monitor_host.hpp"
 

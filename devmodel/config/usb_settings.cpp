@@ -2,6 +2,7 @@
 #include "devmodel/config/usb_settings.hpp"
 
 #include "devmodel/config/disk_spec.hpp"
+#include "devmodel/config/machine_draft.hpp"
 
 #include <algorithm>
 
@@ -149,6 +150,23 @@ class UsbKeys {
 
 UsbSettings usb_settings(const Settings& settings) {
     return UsbKeys{settings}.read();
+}
+
+void describe_usb(MachineDraft& draft) {
+    MachineConfig& machine = draft.machine;
+    auto usb = usb_settings(draft.settings);
+    machine.usb = usb.controller;
+    for (auto& device : usb.devices) {
+        auto& disk = device.config.disk;
+        if (device.config.kind == UsbDeviceKind::Disk) {
+            disk.snapshot = draft.settings.boolean("snapshot").value_or(false);
+            if (!disk.is_nbd()) {
+                disk.path = draft.file(FileUse::Kind::Disk, disk.path, device.where, !disk.snapshot);
+                draft.files.back().format = disk.format;
+            }
+        }
+        machine.usb_devices.push_back(std::move(device.config));
+    }
 }
 
 } // namespace escalus

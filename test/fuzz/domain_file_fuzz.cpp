@@ -4,6 +4,7 @@
 //   domain_file_fuzz -max_len=4096 CORPUS test/unit/config/golden
 #include "devmodel/config/machine_description.hpp"
 #include "devmodel/config/machine_json.hpp"
+#include "devmodel/config/machine_name.hpp"
 
 #include <cstddef>
 #include <cstdint>

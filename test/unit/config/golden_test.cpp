@@ -5,6 +5,7 @@
 // After a wanted change: run with ESCALUS_UPDATE_GOLDEN=1 and review the difference.
 #include "devmodel/config/machine_description.hpp"
 #include "devmodel/config/machine_json.hpp"
+#include "devmodel/config/machine_name.hpp"
 
 #include <algorithm>
 #include <cstdlib>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "devmodel/config/bare_medium.hpp"
 #include "devmodel/config/machine_description.hpp"
+#include "devmodel/config/machine_name.hpp"
 
 #include <catch2/catch.hpp>
 

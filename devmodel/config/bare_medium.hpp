@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A machine made from a medium alone.
+#pragma once
+
+#include "devmodel/config/domain_file.hpp"
+
+#include <string_view>
+#include <vector>
+
+namespace escalus {
+
+/// Its entries, with the medium to boot from: an image (.img, .raw, .disk) is a hard disk, all else a CD.
+[[nodiscard]] std::vector<Entry> entries_for_medium(std::string_view path);
+
+} // namespace escalus
