@@ -13,7 +13,9 @@ constexpr std::array table{
         "create", "[OPTIONS] [FILE] [KEY=VALUE...]", "start a guest from a domain file or a medium",
         "FILE is a domain file in the syntax of Xen's xl and xm (docs/DOMAIN_FILES.md). KEY=VALUE changes a\n"
         "key for this run: escalus create guest.cfg memory=512 name=second\n"
-        "escalus create --cdrom some.iso starts a guest with that medium and defaults for all else.\n\n"
+        "escalus create --cdrom some.iso starts a guest with that medium and defaults for all else: a CD,\n"
+        "or, when its name ends in .img, .raw or .disk, a floppy disk in drive A where the image has just\n"
+        "the size of one, else a hard disk.\n\n"
         "The command stays until the guest ends; its exit code is 0 when the guest powered off and 1 when\n"
         "it crashed. Ctrl-C ends the guest. With --detach it returns once the guest runs.",
         create_options, 0, any, run_create},

@@ -112,7 +112,10 @@ class Creation {
                 entries.push_back({"cdrom", where, false, {Value::Kind::String, source->text, 0, {}, where}});
             }
         } else if (medium) {
-            entries = entries_for_medium(invocation_.text("cdrom"));
+            const auto path = invocation_.text("cdrom");
+            std::error_code error; // of a medium that cannot be had, it is told later
+            const auto bytes = fs::file_size(path, error);
+            entries = entries_for_medium(path, error ? 0 : bytes);
         } else if (arguments.empty()) {
             throw UsageError("a domain file, or --cdrom with a medium, is needed");
         }

@@ -90,6 +90,10 @@ cfg 'acpi = 1\n'
 expect 1 'nothing to boot from' create t.cfg
 expect 0 '"path": "/x.iso"' create -n t.cfg --cdrom /x.iso
 expect 0 '"name": "some"' create -n --cdrom /isos/some.iso vcpus=2
+head -c 1474560 /dev/zero >dos.img
+expect 0 '"fda"' create -n --cdrom dos.img
+expect 0 '"hda"' create -n --cdrom missing.img
+expect 1 'it has no boot sector' create --cdrom dos.img
 cfg 'firmware = "/no/bios.bin"\n'
 expect 1 "the firmware file '/no/bios.bin' does not exist" create t.cfg
 cfg 'bios = "ovmf"\n'

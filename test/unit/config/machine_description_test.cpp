@@ -18,7 +18,7 @@ MachineDescription describe(const std::vector<Entry>& entries) {
 } // namespace
 
 TEST_CASE("a bare ISO is a machine that boots from its CD-ROM drive") {
-    const auto description = describe(entries_for_medium("isos/Debian 12,x.iso"));
+    const auto description = describe(entries_for_medium("isos/Debian 12,x.iso", 100 << 20));
     const MachineConfig& machine = description.machine;
     CHECK(machine.name == "Debian-12-x");
     CHECK(machine.boot == "d");
@@ -36,16 +36,31 @@ TEST_CASE("a bare ISO is a machine that boots from its CD-ROM drive") {
 }
 
 TEST_CASE("a bare disk image is a machine that boots from its disk") {
-    const auto description = describe(entries_for_medium("/images/netbsd.IMG"));
+    const auto description = describe(entries_for_medium("/images/netbsd.IMG", 100 << 20));
     REQUIRE(description.machine.disks.size() == 1);
     CHECK(description.machine.disks[0].device == "hda");
     CHECK(description.machine.boot == "c");
     CHECK(description.files.at(0).writable);
 }
 
+TEST_CASE("a bare image of a floppy disk's size is a machine that boots from its drive A") {
+    for (const unsigned kib : {160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880}) {
+        const auto description = describe(entries_for_medium("/images/dos.img", kib * 1024));
+        REQUIRE(description.machine.disks.size() == 1);
+        CHECK(description.machine.disks[0].device == "fda");
+        CHECK(description.machine.disks[0].kind == DiskKind::Floppy);
+        CHECK(description.machine.disks[0].controller == DiskController::Floppy);
+        CHECK_FALSE(description.machine.disks[0].read_only);
+        CHECK(description.machine.boot == "a");
+    }
+    for (const unsigned bytes : {0u, 512u, 1440 * 1024 - 512u, 1440 * 1024 + 512u, 4096 * 1024u})
+        CHECK(describe(entries_for_medium("/images/dos.img", bytes)).machine.disks.at(0).device == "hda");
+    CHECK(describe(entries_for_medium("/isos/small.iso", 1440 * 1024)).machine.disks.at(0).device == "hdc");
+}
+
 TEST_CASE("overrides come after a bare medium") {
     Diagnostics diagnostics;
-    auto entries = entries_for_medium("/isos/a.iso");
+    auto entries = entries_for_medium("/isos/a.iso", 100 << 20);
     for (const char* argument : {"name=other", "memory=64", "boot=dc"})
         for (Entry& entry : parse_override(argument, diagnostics))
             entries.push_back(std::move(entry));
@@ -61,7 +76,7 @@ TEST_CASE("the UUID follows from the name and stays the same") {
     CHECK(a.machine.name == "fallback");
     CHECK(a.machine.uuid == b.machine.uuid);
     CHECK(a.machine.uuid.size() == 36);
-    CHECK(describe(entries_for_medium("/x.iso")).machine.uuid != a.machine.uuid);
+    CHECK(describe(entries_for_medium("/x.iso", 100 << 20)).machine.uuid != a.machine.uuid);
 }
 
 TEST_CASE("names are made from paths and checked") {
