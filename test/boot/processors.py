@@ -40,42 +40,6 @@ def every_ipi(context):
     require("WRONG" not in text, text)
 
 
-# A Linux guest with little to do, that ticks 250 times a second on each of four CPUs, exits some 1000 times a second:
-# in an hour 3.6 million times.
-AN_HOUR_OF_EXITS = 3_600_000
-
-
-def _wake_ups(context, vcpus, rounds, timeout, exits=0):
-    """Processors that halt and wake each other, and are woken by timers; no wake-up is lost. `rounds`: of HLT."""
-    guest = context.create(f"wake{vcpus}", kernel=f"{TESTS}/guests/wake_ups", extra=f"rounds={rounds}", vcpus=vcpus)
-    text = guest.wait_serial(r"wake-ups: .*END", timeout)
-    require(f"wake-ups: {vcpus} processors, " in text and ", none lost, END" in text, text)
-    for way in ("fixed", "lowest priority", "NMI", "APIC timer", "PIT", "HPET"):
-        came = re.search(rf"by {way}: (\d+)", text)
-        require(came and int(came[1]) > 0, f"nothing came by {way}:\n{text}")
-    counted = context.run(["escalus", "stat", guest.name], check=True).text
-    entries = sum(int(n) for n in re.findall(r"vCPU \d+ .*?(\d+) entries", counted))
-    require(entries >= exits, f"{entries} exits of {exits}:\n{counted}")
-    guest.destroy()
-
-
-@boot_test("wake-ups-2", "2 vCPUs that halt, IPIs of each kind, APIC timers, PIT and HPET: no wake-up is lost")
-def wake_ups_2(context):
-    _wake_ups(context, 2, 5000, 400)
-
-
-@boot_test("wake-ups-4", "the same with 4 vCPUs")
-def wake_ups_4(context):
-    _wake_ups(context, 4, 5000, 400)
-
-
-@boot_test("wake-ups-hour", "the same with 2 and 4 vCPUs for 3.6 million exits each, as many as Linux makes in an hour",
-           long=True)
-def wake_ups_hour(context):
-    for vcpus in (2, 4):
-        _wake_ups(context, vcpus, 900_000, 7200, AN_HOUR_OF_EXITS)
-
-
 def _share(context):
     """`cpus`, `cpu_weight` and `cap` are where the kernel says they are; `stat` and `list` know each vCPU."""
     guest = context.create("share", kernel=f"{TESTS}/linux-cloud", ramdisk=f"{TESTS}/initramfs-linux-cloud",

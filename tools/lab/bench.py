@@ -3,7 +3,6 @@
 
 Both sides run the same control kernel, the same guests and the same measuring programs; each has the computer for
 itself while it is measured. Cycles are those of the guest's TSC."""
-import json
 import platform
 import re
 import statistics
@@ -11,13 +10,12 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from . import boot, build, emulator, initramfs, instructions, machine, media, packages, paths, testing
+from . import bench_io, boot, build, emulator, initramfs, instructions, machine, media, packages, paths, runner, testing
+from .bench_sides import GUEST_MEMORY, LINUX, LINUX_RAMDISK, MARKER, TESTS, EscalusSide, KvmSide
 from .ui import LabError, say, stage
 
+DATA_DISK = 128 << 20
 ROUNDS = 3 # each on machines of their own: how an emulator's process lies in memory changes its speed by half
-MARKER = "guest: user space reached"
-GUEST_MEMORY = 256
-TESTS = "usr/share/escalus-tests"
 QEMU = "/usr/bin/qemu-system-x86_64"
 QEMU_FILES = ["/usr/share/seabios", "/usr/lib/ipxe/qemu", "/usr/share/qemu"]
 QEMU_NEEDED = re.compile(r"(bios-256k\.bin|vgabios-stdvga\.bin|linuxboot_dma\.bin|multiboot_dma\.bin|multiboot\.bin|"
@@ -43,119 +41,17 @@ class Results:
 
 def _files():
     return {f"{TESTS}/exit_cost": build.guest_kernel("exit_cost"), f"{TESTS}/linux-cloud": packages.kernel("cloud")[0],
-             f"{TESTS}/initramfs": media.guest_initramfs(media.GUEST_SCRIPTS, (), "cloud")}
+             f"{TESTS}/initramfs": media.guest_initramfs(media.GUEST_SCRIPTS, (), "cloud"),
+             LINUX: packages.kernel("generic")[0],
+             LINUX_RAMDISK: media.guest_initramfs(bench_io.GUEST_SCRIPTS, (*runner.DISK_MODULES, *runner.NETWORK_MODULES),
+                                                  programs=[build.program("disk-load"), build.program("send-load")]),
+             bench_io.COMPUTE: _compute_script()}
 
 
-class EscalusSide:
-    title = "Escalus"
-
-    def __init__(self, lab):
-        self.lab = lab
-
-    def _domain(self, name, **keys):
-        lines = [f"name = '{name}'", f"memory = {GUEST_MEMORY}", "vnc = 0", f"serial = 'file:/tmp/{name}.serial'",
-                 "on_reboot = 'destroy'"]
-        lines += [f"{key} = {value!r}" for key, value in keys.items()]
-        self.lab.channel.put(("\n".join(lines) + "\n").encode(), f"/tmp/{name}.cfg")
-        self.lab.run(f"rm -f /tmp/{name}.serial")
-        return name
-
-    def start(self, name, **keys):
-        keys.setdefault("boot", "d")
-        self._domain(name, **keys)
-        self.lab.run(f"escalus create /tmp/{name}.cfg >/tmp/{name}.log 2>&1 </dev/null &")
-
-    def kernel(self, name, kernel, ramdisk=None, extra=""):
-        keys = {"kernel": f"/{kernel}", "extra": extra}
-        if ramdisk:
-            keys["ramdisk"] = f"/{ramdisk}"
-        self.start(name, **keys)
-
-    def iso(self, name, path):
-        self.start(name, disk=[f"{path},raw,hdc,cdrom"])
-
-    def log(self, name):
-        return self.lab.run(f"cat /tmp/{name}.log").text
-
-    def serial(self, name):
-        return self.lab.run(f"cat /tmp/{name}.serial 2>/dev/null").text
-
-    def process(self, name):
-        return self.lab.run(f"tail -n 1 /run/escalus/{name}/pid").text.strip()
-
-    def resident(self, name):
-        """MiB of the device model apart from the guest's memory, which is not its own but mapped."""
-        rollup = self.lab.run(f"cat /proc/{self.process(name)}/smaps").text
-        total, skip = 0, False
-        for line in rollup.splitlines():
-            if re.match(r"^[0-9a-f]+-[0-9a-f]+ ", line):
-                skip = "/dev/mem" in line
-            elif line.startswith("Rss:") and not skip:
-                total += int(line.split()[1])
-        return total / 1024
-
-    def exits(self, name):
-        done = self.lab.run(f"escalus stat --json {name}")
-        if done.code != 0:
-            return ""
-        counted = sorted(((entry["count"], entry["name"]) for entry in json.loads(done.text).get("exits", [])),
-                         reverse=True)
-        return ", ".join(f"{what} {count:,}" for count, what in counted[:6] if count)
-
-    def stop(self, name):
-        self.lab.run(f"escalus destroy {name}")
-        testing.wait_for(f"{name} is gone", lambda: name not in self.lab.run("escalus list").text, 60)
-
-
-class KvmSide:
-    title = "KVM + QEMU"
-
-    def __init__(self, lab):
-        self.lab = lab
-
-    def _start(self, name, options):
-        self.lab.run(f"rm -f /tmp/{name}.serial")
-        self.lab.run(f"qemu-system-x86_64 -accel kvm -machine pc -cpu host -smp 1 -m {GUEST_MEMORY} -display none "
-                     f"-vga std -nodefaults -no-reboot -serial file:/tmp/{name}.serial {options} "
-                     f">/tmp/{name}.log 2>&1 </dev/null & echo $! >/tmp/{name}.pid")
-
-    def kernel(self, name, kernel, ramdisk=None, extra=""):
-        self._start(name, f"-kernel /{kernel}" + (f" -initrd /{ramdisk}" if ramdisk else "")
-                    + (f" -append '{extra}'" if extra else ""))
-
-    def iso(self, name, path):
-        self._start(name, f"-drive file={path},format=raw,if=ide,index=2,media=cdrom,readonly=on -boot d")
-
-    def log(self, name):
-        return self.lab.run(f"cat /tmp/{name}.log").text
-
-    def serial(self, name):
-        return self.lab.run(f"cat /tmp/{name}.serial 2>/dev/null").text
-
-    def process(self, name):
-        return self.lab.run(f"cat /tmp/{name}.pid").text.strip()
-
-    def resident(self, name):
-        """MiB apart from the guest's memory: the one mapping of its size."""
-        mappings = self.lab.run(f"cat /proc/{self.process(name)}/smaps").text
-        total, skip = 0, False
-        for line in mappings.splitlines():
-            found = re.match(r"^([0-9a-f]+)-([0-9a-f]+) ", line)
-            if found:
-                skip = int(found[2], 16) - int(found[1], 16) >= GUEST_MEMORY << 20
-            elif line.startswith("Rss:") and not skip:
-                total += int(line.split()[1])
-        return total / 1024
-
-    def exits(self, name):
-        self.lab.run("mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null")
-        text = self.lab.run("cd /sys/kernel/debug/kvm && for f in exits io_exits mmio_exits halt_exits irq_exits; do "
-                            "echo $f $(cat $f); done").text
-        return ", ".join(f"{what} {int(count):,}" for what, count in re.findall(r"(\w+) (\d+)", text) if int(count))
-
-    def stop(self, name):
-        self.lab.run(f"kill $(cat /tmp/{name}.pid)")
-        testing.wait_for(f"{name} is gone", lambda: self.lab.run(f"kill -0 $(cat /tmp/{name}.pid)").code != 0, 60)
+def _compute_script():
+    path = paths.ensure(paths.MEDIA) / "compute.sh"
+    path.write_text(bench_io.COMPUTE_SCRIPT)
+    return path
 
 
 def _wait_serial(side, name, text, timeout):
@@ -201,13 +97,13 @@ def _measure(side, wanted, results):
             _boot_time(side, results, "iso", lambda name: side.iso(name, "/media/linux"))
 
 
-def _escalus_machine(iso):
+def _escalus_machine(media_, cpus=1):
     parts = machine.parts("cloud", install_tree=build.install_tree(), extra_files=_files())
     return machine.LabMachine(parts, machine.Options(pool=GUEST_MEMORY + machine.POOL_OVERHEAD, name="bench-escalus",
-                                                     media=[emulator.Medium("linux", iso)]))
+                                                     media=media_, cpus=cpus))
 
 
-def _kvm_machine(iso):
+def _kvm_machine(media_):
     """A machine without the monitor, whose control OS has kvm-amd and QEMU."""
     kernel = packages.kernel("cloud")
     archive = initramfs.base(kernel[1], kernel[2], initramfs.CONTROL_MODULES + ["kvm-amd"])
@@ -223,8 +119,29 @@ def _kvm_machine(iso):
             if QEMU_NEEDED.search(file):
                 archive.copy_resolved(file, file)
     parts = machine.Parts(kernel, initramfs.write(archive, "kvm"), None)
-    return machine.LabMachine(parts, machine.Options(pool=GUEST_MEMORY + 256, name="bench-kvm",
-                                                     media=[emulator.Medium("linux", iso)]))
+    return machine.LabMachine(parts, machine.Options(pool=GUEST_MEMORY + 256, name="bench-kvm", media=media_))
+
+
+def _media():
+    """What both sides' machines have: an ISO of a small Linux, the text installer, and a disk to write to."""
+    disk = paths.ensure(paths.RUN) / "bench-disk.img"
+    with open(disk, "wb") as file:
+        file.truncate(DATA_DISK)
+    iso = media.small_linux_iso("console=ttyS0 quiet escalus.then=stay")
+    return [emulator.Medium("linux", iso), emulator.Medium("installer-text", media.installer(graphical=False)),
+            emulator.Medium("data", disk, writable=True)]
+
+
+def _compute(media_, results):
+    """Escalus alone, on two processors."""
+    with stage("Escalus: machine with 2 processors"):
+        lab = _escalus_machine(media_, cpus=2)
+        lab.start()
+    try:
+        with stage("Escalus: computing"):
+            bench_io.compute(EscalusSide(lab), results)
+    finally:
+        lab.stop()
 
 
 def _number(value):
@@ -261,6 +178,17 @@ exits. Emulated exits cost far more than real ones, on both sides; the ratios ar
 is the same kernel started without firmware menus. "Resident" is what the device model (or QEMU) occupies apart from the
 guest's memory, in user space.
 
+## Disks, network, computing
+
+Linux 6.1 in a guest of one processor, with Debian's generic kernel. Disks are images in the page cache of the control OS, whose own
+disk is a virtio disk of the emulator; requests go past the guest's page cache. Network cards are on a bridge with the control OS, which
+serves a file by HTTP and takes what is sent to it. Exits are all that the guest took meanwhile, on both sides. One round. The kernel is
+told the rate of the TSC: an emulated exit costs more than what Linux takes for an undisturbed reading of a timer, so that it could not
+measure it itself, as it does on real hardware; under KVM it has a clock of its own. Computing is
+processes, pipes, sorting, compressing and checksums, on two processors at once, in a guest of two and in the control OS beside it.
+
+{bench_io.table(ours, theirs)}
+
 ## Exits
 """]
     for title, results in (("Escalus", ours), ("KVM + QEMU", theirs)):
@@ -282,21 +210,26 @@ def main(arguments):
     def wanted(name):
         return not arguments.only or any(re.search(pattern, name) for pattern in arguments.only)
 
-    boot.prepare("guest_exit_cost")
-    with stage("ISO of a small Linux"):
-        iso = media.small_linux_iso("console=ttyS0 quiet escalus.then=stay")
+    boot.prepare("guest_exit_cost", "disk-load", "send-load")
+    with stage("media"):
+        all_media = _media()
     outcomes = {EscalusSide: Results(), KvmSide: Results()}
-    for number in range(ROUNDS):
+    for number in range(ROUNDS if any(wanted(name) for name in ("cycles", "direct", "iso")) else 1):
         for make, side in ((_escalus_machine, EscalusSide), (_kvm_machine, KvmSide)):
-            lab = make(iso)
+            lab = make(all_media)
             try:
                 with stage(f"round {number + 1}, {side.title}: machine"):
                     lab.start()
                 _measure(side(lab), wanted, outcomes[side])
+                if number == 0: # these take long, and depend less on luck
+                    bench_io.measure(side(lab), wanted, outcomes[side])
             finally:
                 lab.stop()
+    if wanted("compute"):
+        _compute(all_media, outcomes[EscalusSide])
     text = _document(outcomes[EscalusSide], outcomes[KvmSide])
-    say("\n" + table(outcomes[EscalusSide], outcomes[KvmSide]) + "\n")
+    for made in (table, bench_io.table):
+        say("\n" + made(outcomes[EscalusSide], outcomes[KvmSide]) + "\n")
     target = paths.ROOT / "docs/BENCHMARK.md" if not arguments.output else arguments.output
     with open(target, "w", encoding="utf-8") as file:
         file.write(text)

@@ -337,7 +337,7 @@ def guest_kernel():
 
 
 def guest_initramfs(scripts=None, modules=(), flavour="generic",
-                    padding=0, on_demand=()):
+                    padding=0, on_demand=(), programs=()):
     """A small Linux system for guests: says on the console that it is up, runs the script that the kernel's
     command line names (escalus.run=NAME), then powers off, reboots or stays (escalus.then=)."""
     _, folder, version = packages.kernel(flavour)
@@ -345,6 +345,8 @@ def guest_initramfs(scripts=None, modules=(), flavour="generic",
     archive.file("init", GUEST_INIT.encode(), 0o755)
     for name, text in (scripts or {}).items():
         archive.file(f"scripts/{name}", text.encode(), 0o755)
+    for program in programs:
+        archive.copy(program, f"bin/{program.name}")
     if padding:
         # What an installer's initramfs is mostly made of: bytes that nobody reads during boot.
         archive.file("usr/share/padding", hashlib.sha256(b"padding").digest() * (padding // 32))

@@ -5,7 +5,7 @@ namespace escalus::vmm {
 
 namespace {
 
-constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4, every_vcpu = 0xffffffff, topology = 0xb;
+constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4, every_vcpu = 0xffffffff;
 
 /// Whether the entry stands before where one for this function, index and vCPU would.
 [[gnu::hot]] bool precedes(const abi::CpuidEntry& entry, std::uint32_t function, std::uint32_t index,
@@ -41,20 +41,13 @@ constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4, every_vcpu = 0xffff
     return nullptr;
 }
 
-/// Of the topology leaf, levels that there are not still have the index in ECX[7:0] and the x2APIC ID in EDX
-/// (Intel SDM volume 2A, "CPUID").
-CpuidResult no_such_level(const Vcpu& vcpu, std::uint32_t index) {
-    const abi::CpuidEntry* first = find(vcpu.vm->cpuid_page(), topology, 0, vcpu.index);
-    return first == nullptr ? CpuidResult{} : CpuidResult{0, 0, index & 0xff, first->edx};
-}
-
 } // namespace
 
 [[gnu::hot]] CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index,
                                      std::uint64_t guest_cr4) {
     const abi::CpuidEntry* entry = find(vcpu.vm->cpuid_page(), function, index, vcpu.index);
     if (entry == nullptr)
-        return function == topology ? no_such_level(vcpu, index) : CpuidResult{};
+        return {};
     CpuidResult result{entry->eax, entry->ebx, entry->ecx, entry->edx};
     switch (function) {
     case 1:

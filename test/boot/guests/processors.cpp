@@ -2,17 +2,74 @@
 // Starts every other processor by INIT and SIPI and sends interrupts in all ways there are: physical and
 // logical destinations (flat, cluster, x2APIC), shorthands, lowest priority, NMI; then a long exchange of
 // interrupts between processors that halt. (Intel SDM volume 3, chapter 11.) Each line says what was checked.
-#include "test/boot/guests/smp.hpp"
+#include "test/boot/guests/kernel.hpp"
 
-INTERRUPT_ENTRY(entry_fixed, 0x40)
-INTERRUPT_ENTRY(entry_command, 0x50)
-INTERRUPT_ENTRY(entry_ping, 0x60)
-INTERRUPT_ENTRY(entry_nmi, 2)
+// Where an application processor begins: SIPI's vector times 4096. Real mode, then what _start has.
+asm(R"(
+    .section .rodata
+    .globl trampoline_begin, trampoline_end
+trampoline_begin:
+    .code16
+    cli
+    xor %ax, %ax
+    mov %ax, %ds
+    lgdtl 0x7f00
+    mov %cr0, %eax
+    or $1, %eax
+    mov %eax, %cr0
+    ljmpl $8, $processor_entry
+trampoline_end:
+    .code32
+    .text
+processor_entry:
+    mov $16, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    mov %eax, %fs
+    mov %eax, %gs
+    lidt 0x7f08
+    mov $1, %eax
+    cpuid
+    shr $24, %ebx
+    inc %ebx
+    shl $12, %ebx
+    lea processor_stacks(%ebx), %esp
+    call processor_main
+1:  hlt
+    jmp 1b
+
+    .macro entry name, vector
+    .globl \name
+\name:
+    pusha
+    push $\vector
+    call interrupt
+    add $4, %esp
+    popa
+    iret
+    .endm
+    entry entry_fixed, 0x40
+    entry entry_command, 0x50
+    entry entry_ping, 0x60
+    entry entry_nmi, 2
+)");
+extern "C" char trampoline_begin, trampoline_end;
+extern "C" void entry_fixed();
+extern "C" void entry_command();
+extern "C" void entry_ping();
+extern "C" void entry_nmi();
 
 namespace {
 
-constexpr unsigned most = most_processors;
+constexpr unsigned most = 8; // as many as the flat model has
+constexpr uint32_t trampoline = 0x8000, gdtr_place = 0x7f00, idtr_place = 0x7f08;
 constexpr uint32_t vector_fixed = 0x40, vector_command = 0x50, vector_ping = 0x60, vector_nmi = 2;
+constexpr uint32_t lowest_priority = 0x100, nmi = 0x400, init = 0x500, startup = 0x600, logical = 0x800,
+                   assert_level = 0x4000;
+constexpr uint32_t to_self = 1u << 18, to_all = 2u << 18, to_others = 3u << 18;
+constexpr unsigned reg_id = 0x02, reg_eoi = 0x0b, reg_ldr = 0x0d, reg_dfr = 0x0e, reg_svr = 0x0f,
+                   reg_icr = 0x30, reg_icr_high = 0x31;
 constexpr uint64_t patience = 40'000'000'000, a_moment = 50'000'000; // TSC ticks
 constexpr unsigned pings = 2000;
 
@@ -23,6 +80,28 @@ volatile bool extended[most]; // the processor is in x2APIC mode
 volatile Model wanted = Model::Flat;
 unsigned processors = 1, checks = 0, failures = 0;
 
+uint64_t read_msr(uint32_t index) {
+    uint32_t low = 0, high = 0;
+    asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
+    return uint64_t{high} << 32 | low;
+}
+void write_msr(uint32_t index, uint64_t value) {
+    asm volatile("wrmsr" : : "c"(index), "a"(uint32_t(value)), "d"(uint32_t(value >> 32)) : "memory");
+}
+uint64_t tsc() {
+    uint32_t low = 0, high = 0;
+    asm volatile("rdtsc" : "=a"(low), "=d"(high));
+    return uint64_t{high} << 32 | low;
+}
+unsigned self() {
+    uint32_t a = 1, b = 0, c = 0, d = 0;
+    asm volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+    return b >> 24;
+}
+
+volatile uint32_t& apic(unsigned index) {
+    return at<uint32_t>(0xfee00000 + index * 16);
+}
 void write_apic(unsigned index, uint32_t value) {
     if (extended[self()])
         write_msr(0x800 + index, value);
@@ -158,10 +237,34 @@ unsigned count_mp_table() {
     return 0;
 }
 
+unsigned count_madt() {
+    for (uint32_t pointer = 0xe0000; pointer < 0x100000; pointer += 16) {
+        if (at<uint32_t>(pointer) != 0x20445352 || at<uint32_t>(pointer + 4) != 0x20525450) // RSD PTR
+            continue;
+        const auto rsdt = at<uint32_t>(pointer + 16);
+        for (uint32_t i = 36; i < at<uint32_t>(rsdt + 4); i += 4) {
+            const auto table = at<uint32_t>(rsdt + i);
+            if (at<uint32_t>(table) != 0x43495041) // APIC
+                continue;
+            unsigned count = 0;
+            for (uint32_t at_entry = 44; at_entry < at<uint32_t>(table + 4);
+                 at_entry += at<uint8_t>(table + at_entry + 1))
+                if (at<uint8_t>(table + at_entry) == 0 && (at<uint32_t>(table + at_entry + 4) & 1) != 0)
+                    ++count;
+            return count;
+        }
+    }
+    return 0;
+}
+
 // --- what is done
 
 void start_all() {
-    prepare_trampoline();
+    const auto size = static_cast<uint32_t>(&trampoline_end - &trampoline_begin);
+    for (uint32_t i = 0; i < size; ++i)
+        at<char>(trampoline + i) = (&trampoline_begin)[i];
+    asm volatile("sgdt 0x7f00\n sidt 0x7f08" : : : "memory");
+    static_assert(gdtr_place == 0x7f00 && idtr_place == 0x7f08);
     apic(reg_svr) = 0x1ff;
     send(0, to_others | init | assert_level);
     wait_a_moment();
@@ -222,6 +325,8 @@ void exchange() {
 } // namespace
 
 extern "C" {
+char processor_stacks[(most + 1) * 4096];
+
 void interrupt(uint32_t vector) {
     const auto id = self();
     switch (vector) {

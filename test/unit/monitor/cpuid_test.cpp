@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "vmm/guest/vm.hpp"
 
-#include <array>
 #include <cstdlib>
 #include <memory>
 
@@ -23,16 +22,12 @@ TEST_CASE("the guest's CPUID table") {
     page.entries[3] = {4, 0, 0, 40, 0, 0, 0, every};
     page.entries[4] = {4, 2, 0, 42, 0, 0, 0, every};
     page.entries[5] = {7, 0, 0, 7, 0, 1u << 4, 0, every};
-    page.entries[6] = {0xb, 0, 0, 0, 1, 0x100, 0, 0};
-    page.entries[7] = {0xb, 0, 0, 0, 1, 0x100, 1, 1};
-    page.entries[8] = {0xb, 1, 0, 1, 2, 0x201, 0, 0};
-    page.entries[9] = {0xb, 1, 0, 1, 2, 0x201, 1, 1};
-    page.entries[10] = {0x80000000, 0, 1, 8, 0, 0, 0, every};
+    page.entries[6] = {0x80000000, 0, 1, 8, 0, 0, 0, every};
     // A vCPU's own entries stand before the one for every other.
-    page.entries[11] = {0x8000001e, 0, 1, 101, 0, 0, 0, 1};
-    page.entries[12] = {0x8000001e, 0, 1, 103, 0, 0, 0, 3};
-    page.entries[13] = {0x8000001e, 0, 1, 99, 0, 0, 0, every};
-    page.count = 14;
+    page.entries[7] = {0x8000001e, 0, 1, 101, 0, 0, 0, 1};
+    page.entries[8] = {0x8000001e, 0, 1, 103, 0, 0, 0, 3};
+    page.entries[9] = {0x8000001e, 0, 1, 99, 0, 0, 0, every};
+    page.count = 10;
     Vcpu vcpu;
     vcpu.vm = vm.get();
     const auto eax = [&](std::uint32_t function, std::uint32_t index = 0) {
@@ -56,20 +51,6 @@ TEST_CASE("the guest's CPUID table") {
     vcpu.index = 3;
     CHECK(eax(0x8000001e) == 103);
     vcpu.index = 0;
-    // The topology leaf: of levels that there are not, the index and the APIC ID.
-    const auto topology = [&](unsigned of, std::uint32_t index) {
-        vcpu.index = of;
-        const auto r = guest_cpuid(vcpu, 0xb, index, 0);
-        vcpu.index = 0;
-        return std::array{r.eax, r.ebx, r.ecx, r.edx};
-    };
-    CHECK(topology(1, 0) == std::array{0u, 1u, 0x100u, 1u});
-    CHECK(topology(1, 1) == std::array{1u, 2u, 0x201u, 1u});
-    CHECK(topology(0, 2) == std::array{0u, 0u, 2u, 0u});
-    CHECK(topology(1, 2) == std::array{0u, 0u, 2u, 1u});
-    CHECK(topology(1, 3) == std::array{0u, 0u, 3u, 1u});
-    CHECK(topology(1, 0x1234) == std::array{0u, 0u, 0x34u, 1u});
-    CHECK(topology(2, 2) == std::array{0u, 0u, 0u, 0u}); // which has no such leaf
     // OSXSAVE and OSPKE follow CR4.
     CHECK(guest_cpuid(vcpu, 1, 0, 0).ecx == 0);
     CHECK(guest_cpuid(vcpu, 1, 0, cr4::osxsave).ecx == 1u << 27);

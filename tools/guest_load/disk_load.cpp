@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a guest does to its disk while `./lab bench` measures it: whole mebibytes one after the other, and
+// single blocks of 4 KiB here and there, each written and read, past the page cache (O_DIRECT). Before each
+// phase and after the last it is quiet for a while, so that exits can be counted from outside.
+//   disk-load DEVICE    prints `load PHASE done SECONDS s BYTES bytes` for each phase
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace {
+
+constexpr std::size_t mebibyte = 1 << 20, block = 4096;
+constexpr std::size_t sequential = 48, random_blocks = 1000; // requests a phase
+constexpr unsigned quiet_seconds = 5;
+
+[[noreturn]] void fail(const char* what) {
+    std::printf("load failed: %s: %s\n", what, std::strerror(errno));
+    std::exit(1);
+}
+
+class Disk {
+  public:
+    explicit Disk(const char* path) : fd_{open(path, O_RDWR | O_DIRECT | O_CLOEXEC)} {
+        if (fd_ < 0 || posix_memalign(&buffer_, block, mebibyte) != 0)
+            fail(path);
+        std::memset(buffer_, 0x5a, mebibyte);
+    }
+    ~Disk() {
+        std::free(buffer_);
+        close(fd_);
+    }
+    Disk(const Disk&) = delete;
+    Disk& operator=(const Disk&) = delete;
+
+    void access(bool write, std::size_t bytes, std::size_t offset) {
+        const auto at = static_cast<off_t>(offset);
+        const auto done = write ? pwrite(fd_, buffer_, bytes, at) : pread(fd_, buffer_, bytes, at);
+        if (done != static_cast<ssize_t>(bytes))
+            fail(write ? "writing" : "reading");
+    }
+    void flush() {
+        if (fsync(fd_) != 0)
+            fail("flushing");
+    }
+
+  private:
+    int fd_;
+    void* buffer_ = nullptr;
+};
+
+void quiet() {
+    std::fflush(stdout);
+    sleep(quiet_seconds);
+}
+
+template <typename Work>
+void phase(const char* name, std::size_t bytes, Work work) {
+    quiet();
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+    std::printf("load %s done %.4f s %zu bytes\n", name, passed.count(), bytes);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) {
+        std::fputs("usage: disk-load DEVICE\n", stderr);
+        return 2;
+    }
+    Disk disk{argv[1]};
+    for (const bool write : {true, false}) {
+        phase(write ? "sequential-write" : "sequential-read", sequential * mebibyte, [&] {
+            for (std::size_t i = 0; i < sequential; ++i)
+                disk.access(write, mebibyte, i * mebibyte);
+            disk.flush();
+        });
+        phase(write ? "random-write" : "random-read", random_blocks * block, [&] {
+            std::mt19937 any{1}; // the same places each time
+            for (std::size_t i = 0; i < random_blocks; ++i)
+                disk.access(write, block, any() % (sequential * mebibyte / block) * block);
+            disk.flush();
+        });
+    }
+    quiet();
+    std::puts("load: END");
+    return 0;
+}

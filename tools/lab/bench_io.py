@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the benchmark measures of disks, network cards, computing and an installer: the same Linux guest on both sides.
+
+A guest does its phases by itself and is quiet in between (tools/guest_load, and the scripts here), so that the exits of
+each can be counted from outside. Times are by the guest's own clock, but for the installer's."""
+import re
+import time
+
+from . import bench_sides, testing
+from .process import crowd
+from .ui import LabError, stage
+
+DISKS = {"ide": "IDE disk, DMA", "ahci": "AHCI disk", "virtio": "virtio disk"}
+CARDS = {"virtio-net": "virtio-net", "e1000": "e1000"}
+PHASES = {"sequential-write": "writing 1 MiB at a time", "sequential-read": "reading 1 MiB at a time",
+          "random-write": "writing 4 KiB here and there", "random-read": "reading 4 KiB here and there",
+          "receive": "receiving", "send": "sending"}
+QUIET = 5  # seconds that a guest is quiet before each phase and after the last
+RECEIVED, SENT = 32 << 20, 32 << 20  # bytes
+ADDRESS = "10.9.8.1"
+COMPUTE = "usr/share/escalus-tests/compute"
+COMPUTE_ROUNDS = 6
+
+# Every processor at once: processes, pipes, memory; what a compilation does, but for the compiler.
+COMPUTE_SCRIPT = f"""#!/bin/sh
+read -r begin _ </proc/uptime
+for cpu in $(seq 0 $(($(nproc) - 1))); do
+  taskset $(printf %x $((1 << cpu))) sh -c 'for i in $(seq {COMPUTE_ROUNDS}); do
+    seq 1 40000 | sort -r | gzip | gunzip | sha256sum >/dev/null; done' &
+done
+wait
+read -r end _ </proc/uptime
+echo "load compute done $(awk "BEGIN {{ print $end - $begin }}") s $(nproc) processors"
+"""
+
+GUEST_SCRIPTS = {
+    "load-disk": """for i in $(seq 300); do [ -b /dev/$disk ] && break; sleep 0.2; done
+disk-load /dev/$disk
+""",
+    "load-network": f"""for i in $(seq 300); do [ -e /sys/class/net/eth0 ] && break; sleep 0.2; done
+ip link set lo up; ip addr add 10.9.8.2/24 dev eth0; ip link set eth0 up
+until ping -c 1 -W 2 {ADDRESS} >/dev/null; do :; done
+timed() {{
+  sleep {QUIET}
+  read -r begin _ </proc/uptime
+  sh -c "$3" || echo "load failed: $1"
+  read -r end _ </proc/uptime
+  echo "load $1 done $(awk "BEGIN {{ print $end - $begin }}") s $2 bytes"
+}}
+timed receive {RECEIVED} "wget -q -O /dev/null http://{ADDRESS}/data"
+timed send {SENT} "send-load {ADDRESS} 5001 {SENT}"
+sleep {QUIET}
+echo load: END
+""",
+    "compute": COMPUTE_SCRIPT,
+}
+
+
+def _follow(side, name, results, what, timeout=900):
+    """Notes each phase's speed and its exits a MiB, until the guest has done all."""
+    counted, exits = 0, None
+    deadline = time.monotonic() + timeout * crowd()
+    while True:
+        text = side.serial(name)
+        if "load failed" in text or time.monotonic() > deadline:
+            raise LabError(f"{side.title}, {what}: the load did not come to its end\n{text[-1500:]}\n{side.log(name)}")
+        phases = re.findall(r"load (\S+) done ([\d.]+) s (\d+)", text)
+        if exits is None and bench_sides.MARKER in text:
+            exits = side.exit_count(name)
+        elif len(phases) > counted:
+            now = side.exit_count(name)
+            phase, seconds, size = phases[counted]
+            counted += 1
+            results.add(f"{what} {phase} time", float(seconds))
+            results.add(f"{what} {phase} exits", (now - exits) * (1 << 20) / int(size))
+            exits = now
+        if "load: END" in text:
+            return
+        time.sleep(1)
+
+
+def _words(side, run):
+    """The guest's command line. On the rate of the TSC see docs/BENCHMARK.md."""
+    rate = re.search(r"tsc: Detected ([\d.]+) MHz", side.lab.run("dmesg", check=True).text)
+    if not rate:
+        raise LabError("the control OS's kernel does not say the rate of its TSC")
+    return (f"console=ttyS0 quiet escalus.run={run} escalus.then=stay tsc=reliable "
+            f"tsc_early_khz={float(rate[1]) * 1000:.0f}")
+
+
+def disk(side, kind, results):
+    device = "vda" if kind == "virtio" else "sda"
+    side.linux("disk", f"{_words(side, 'load-disk')} escalus.disk={device}", disk=kind)
+    _follow(side, "disk", results, kind)
+    side.stop("disk")
+
+
+def card(side, kind, results):
+    side.lab.run("[ -d /tmp/www ] || { mkdir -p /tmp/www && "
+                 f"head -c {RECEIVED} /dev/urandom >/tmp/www/data && httpd -p 80 -h /tmp/www; }}", check=True)
+    side.linux("card", _words(side, "load-network"), card=kind)
+    testing.wait_for("the bridge", lambda: side.lab.run(f"ip link show {bench_sides.BRIDGE}").code == 0, 60)
+    side.lab.run(f"ip addr add {ADDRESS}/24 dev {bench_sides.BRIDGE}", check=True)
+    side.lab.run("nc -l -p 5001 -e sh -c 'dd bs=64k of=/dev/null 2>/tmp/received' >/dev/null 2>&1 </dev/null &")
+    _follow(side, "card", results, kind)
+    testing.wait_for("all that was sent", lambda: f"{SENT} bytes" in side.lab.run("cat /tmp/received").text, 60)
+    side.stop("card")
+    side.lab.run(f"ip link del {bench_sides.BRIDGE}")
+
+
+def compute(side, results):
+    """In the control OS, and in a guest with as many processors."""
+    said = side.lab.run(f"sh /{COMPUTE}", timeout=1800, check=True).text
+    results.add("compute control", float(re.search(r"load compute done ([\d.]+)", said)[1]))
+    side.linux("compute", _words(side, "compute"), processors=2)
+    text = testing.wait_for("the guest has computed",
+                            lambda: (seen := side.serial("compute")) and "load compute done" in seen and seen, 1800, pause=2)
+    results.add("compute guest", float(re.search(r"load compute done ([\d.]+)", text)[1]))
+    side.stop("compute")
+
+
+def installer(side, results):
+    """From the start of the guest to the first dialog of Debian's text installer."""
+    began = time.monotonic()
+    side.iso("installer", "/media/installer-text")
+    testing.wait_for("the installer's first dialog",
+                     lambda: re.search(r"Select a language", side.text_screen("installer")), 900, pause=1)
+    results.add("installer", time.monotonic() - began)
+    side.stop("installer")
+
+
+def measure(side, wanted, results):
+    for kind, what in DISKS.items():
+        if wanted(f"disk {kind}"):
+            with stage(f"{side.title}: {what}"):
+                disk(side, kind, results)
+    for kind, what in CARDS.items():
+        if wanted(f"network {kind}"):
+            with stage(f"{side.title}: {what}"):
+                card(side, kind, results)
+    if wanted("installer"):
+        with stage(f"{side.title}: Debian's text installer"):
+            installer(side, results)
+
+
+def _ratio(mine, other, limit):
+    if not mine or not other:
+        return "-"
+    return f"{mine / other:.2f}" + ("" if mine <= other * limit else " (missed)")
+
+
+def table(ours, theirs):
+    """Two lines for each phase: time, wanted at most 0.6 of the other's; exits, wanted no more."""
+    lines = ["| | Escalus | KVM + QEMU | ratio | wanted |", "| --- | ---: | ---: | ---: | ---: |"]
+    for kind, what in {**DISKS, **CARDS}.items():
+        for phase, doing in PHASES.items():
+            for figure, unit, limit in (("time", "s", 0.6), ("exits", "exits a MiB", 1.0)):
+                mine, other = (side.median(f"{kind} {phase} {figure}") for side in (ours, theirs))
+                if mine is not None or other is not None:
+                    numbers = " | ".join("-" if value is None else f"{value:,.2f}" if unit == "s" else f"{value:,.0f}"
+                                         for value in (mine, other))
+                    lines.append(f"| {what}, {doing}, {unit} | {numbers} | {_ratio(mine, other, limit)} | at most {limit} |")
+    mine, other = ours.median("installer"), theirs.median("installer")
+    if mine is not None:
+        lines.append(f"| Debian's text installer to its first dialog, s | {mine:.1f} | "
+                     f"{'-' if other is None else f'{other:.1f}'} | {_ratio(mine, other, 0.6)} | at most 0.6 |")
+    if ours.median("compute guest") is not None:
+        guest, control = ours.median("compute guest"), ours.median("compute control")
+        lines.append(f"| computing on 2 processors, s: in a guest, and (right) in the control OS | {guest:.1f} | {control:.1f} | "
+                     f"{_ratio(guest, control, 1.05)} | at most 1.05 |")
+    return "\n".join(lines)
