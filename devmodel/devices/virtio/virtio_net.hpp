@@ -4,8 +4,8 @@
 //
 // State: receive buffers taken from the driver and not yet filled, filters, link. A frame costs the driver no
 // notification while the device is at work or has buffers: after it has sent something, it looks for more by
-// itself before it asks for the next one. Frames that come together cost one interrupt. Missing: several queue pairs, UDP fragmentation
-// offload, hashes (not offered), announcements.
+// itself before it asks for the next one. Frames that come together cost one interrupt. Missing: several
+// queue pairs, UDP fragmentation offload, hashes (not offered), announcements.
 #pragma once
 
 #include "devmodel/backends/net/net_backend.hpp"

@@ -10,9 +10,9 @@ namespace escalus::nested {
 
 inline constexpr std::uint64_t memory_wanted = 64ull << 20;
 /// Guests in modes with 16-bit segments have this memory below 1 MiB: code, stack, tables.
-inline constexpr std::uint64_t low_code = 0x20000, low_stack_top = 0x3fff0, low_data = 0x40000,
-                               low_trampoline = 0x50000, ///< of the second CPU
-    low_end = 0x51000;
+inline constexpr std::uint64_t low_code = 0x20000, low_stack_top = 0x3fff0, low_data = 0x40000;
+inline constexpr std::uint64_t low_trampoline = 0x50000,
+                               low_end = 0x51000; ///< the second CPU's; the end of all
 
 /// Null, or what is wrong with the machine's memory, in words for the user.
 const char* start_memory(const vmm::BootInfo& info);
