@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from . import bench_io, boot, build, emulator, initramfs, instructions, machine, media, packages, paths, runner, testing
-from .bench_sides import GUEST_MEMORY, LINUX, LINUX_RAMDISK, MARKER, TESTS, EscalusSide, KvmSide
+from .bench_sides import GUEST_MEMORY, INSTALLER_MEMORY, LINUX, LINUX_RAMDISK, MARKER, TESTS, EscalusSide, KvmSide
 from .ui import LabError, say, stage
 
 DATA_DISK = 128 << 20
@@ -99,7 +99,7 @@ def _measure(side, wanted, results):
 
 def _escalus_machine(media_, cpus=1):
     parts = machine.parts("cloud", install_tree=build.install_tree(), extra_files=_files())
-    return machine.LabMachine(parts, machine.Options(pool=GUEST_MEMORY + machine.POOL_OVERHEAD, name="bench-escalus",
+    return machine.LabMachine(parts, machine.Options(pool=INSTALLER_MEMORY + machine.POOL_OVERHEAD, name="bench-escalus",
                                                      media=media_, cpus=cpus))
 
 
@@ -119,7 +119,7 @@ def _kvm_machine(media_):
             if QEMU_NEEDED.search(file):
                 archive.copy_resolved(file, file)
     parts = machine.Parts(kernel, initramfs.write(archive, "kvm"), None)
-    return machine.LabMachine(parts, machine.Options(pool=GUEST_MEMORY + 256, name="bench-kvm", media=media_))
+    return machine.LabMachine(parts, machine.Options(pool=INSTALLER_MEMORY + 256, name="bench-kvm", media=media_))
 
 
 def _media():

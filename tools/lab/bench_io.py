@@ -122,7 +122,7 @@ def compute(side, results):
 def installer(side, results):
     """From the start of the guest to the first dialog of Debian's text installer."""
     began = time.monotonic()
-    side.iso("installer", "/media/installer-text")
+    side.iso("installer", "/media/installer-text", bench_sides.INSTALLER_MEMORY)
     testing.wait_for("the installer's first dialog",
                      lambda: re.search(r"Select a language", side.text_screen("installer")), 900, pause=1)
     results.add("installer", time.monotonic() - began)

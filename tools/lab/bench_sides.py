@@ -5,7 +5,7 @@ import re
 
 from . import testing
 
-GUEST_MEMORY = 256
+GUEST_MEMORY, INSTALLER_MEMORY = 256, 1024  # MiB
 MARKER = "guest: user space reached"
 BRIDGE, TAP = "bench0", "benchtap0"
 TESTS = "usr/share/escalus-tests"
@@ -20,7 +20,8 @@ class EscalusSide:
         self.lab = lab
 
     def _domain(self, name, **keys):
-        lines = [f"name = '{name}'", f"memory = {GUEST_MEMORY}", "vnc = 0", f"serial = 'file:/tmp/{name}.serial'",
+        keys.setdefault("memory", GUEST_MEMORY)
+        lines = [f"name = '{name}'", "vnc = 0", f"serial = 'file:/tmp/{name}.serial'",
                  "on_reboot = 'destroy'"]
         lines += [f"{key} = {value!r}" for key, value in keys.items()]
         self.lab.channel.put(("\n".join(lines) + "\n").encode(), f"/tmp/{name}.cfg")
@@ -38,8 +39,8 @@ class EscalusSide:
             keys["ramdisk"] = f"/{ramdisk}"
         self.start(name, **keys)
 
-    def iso(self, name, path):
-        self.start(name, disk=[f"{path},raw,hdc,cdrom"])
+    def iso(self, name, path, memory=GUEST_MEMORY):
+        self.start(name, disk=[f"{path},raw,hdc,cdrom"], memory=memory)
 
     def linux(self, name, extra, disk=None, card=None, processors=1):
         """Linux with a disk of a kind (ide, ahci, virtio), or a card on a bridge."""
@@ -98,9 +99,9 @@ class KvmSide:
     def __init__(self, lab):
         self.lab = lab
 
-    def _start(self, name, options):
+    def _start(self, name, options, memory=GUEST_MEMORY):
         self.lab.run(f"rm -f /tmp/{name}.serial")
-        self.lab.run(f"qemu-system-x86_64 -accel kvm -machine pc -cpu host -smp 1 -m {GUEST_MEMORY} -display none "
+        self.lab.run(f"qemu-system-x86_64 -accel kvm -machine pc -cpu host -smp 1 -m {memory} -display none "
                      f"-vga std -nodefaults -no-reboot -serial file:/tmp/{name}.serial "
                      f"-monitor tcp:127.0.0.1:{MONITOR_PORT},server,nowait {options} "
                      f">/tmp/{name}.log 2>&1 </dev/null & echo $! >/tmp/{name}.pid")
@@ -133,8 +134,8 @@ class KvmSide:
                  for word in line.split()[1:]]
         return "".join(chr(cell) if 32 <= cell < 127 else " " for cell in cells)
 
-    def iso(self, name, path):
-        self._start(name, f"-drive file={path},format=raw,if=ide,index=2,media=cdrom,readonly=on -boot d")
+    def iso(self, name, path, memory=GUEST_MEMORY):
+        self._start(name, f"-drive file={path},format=raw,if=ide,index=2,media=cdrom,readonly=on -boot d", memory)
 
     def log(self, name):
         return self.lab.run(f"cat /tmp/{name}.log").text
