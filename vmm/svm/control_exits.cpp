@@ -235,7 +235,7 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
 // Compilers take what never returns for rarely executed, so they are not told.
 [[gnu::hot, gnu::noinline]] void run_for_ever(PerCpu& cpu, Vmcb& vmcb) {
     bool on = true;
-    while (on) {
+    while (on) { // NOLINT(bugprone-infinite-loop): the assembly below may change it
         run_until_exit(cpu, vmcb);
         asm("" : "+r"(on));
     }
