@@ -59,7 +59,7 @@ bool act_out(const PerCpu& sender, const apic::Command& command) {
     return true;
 }
 
-void (*watch_register)(bool) = nullptr; // null: nothing is watched
+constinit WatchMsr watch_register = nullptr; // null: nothing is watched
 
 [[gnu::cold]] void stop_watching() {
     watch_register(false);
@@ -69,7 +69,7 @@ void (*watch_register)(bool) = nullptr; // null: nothing is watched
 
 } // namespace
 
-[[gnu::cold]] void watch_start_ipis(void (*watch_msr)(bool watch)) {
+[[gnu::cold]] void watch_start_ipis(WatchMsr watch_msr) {
     if (cpu_count == 1)
         return;
     watch_register = watch_msr;

@@ -12,9 +12,12 @@
 
 namespace escalus::vmm {
 
-/// Begins to watch, if there are CPUs to be started: the local APIC's page, and by `watch_msr` the x2APIC's
-/// register, as firmware or the OS may change the mode meanwhile.
-void watch_start_ipis(void (*watch_msr)(bool watch));
+/// Makes writes of the x2APIC's interrupt command register exit, or no longer.
+using WatchMsr = void (*)(bool watch);
+
+/// Begins to watch, if there are CPUs to be started: the local APIC's page, and the x2APIC's register as
+/// well, as firmware or the OS may change the mode meanwhile.
+void watch_start_ipis(WatchMsr watch_msr);
 
 /// A write of the interrupt command register. What it says is acted out, or else sent.
 void write_interrupt_command(const PerCpu& sender, const apic::Command& command);

@@ -26,12 +26,12 @@ inline bool take_over(Vcpu& vcpu, void (*import_state)(Vcpu&, std::uint32_t grou
 /// The state groups that the device model works with at this exit; it asks for others (VcpuState).
 [[nodiscard]] inline std::uint32_t groups_needed(const abi::VcpuPage& page) {
     switch (static_cast<abi::ExitReason>(page.exit_reason)) {
+    case abi::ExitReason::Memory: // nearly all are plain moves
+        return abi::group_general | abi::group_main_segments | abi::group_control;
     case abi::ExitReason::Io:
         if (page.exit.io.string == 0)
             return abi::group_general;
-        return abi::group_general | abi::group_segments | abi::group_control;
-    case abi::ExitReason::Memory: // nearly all are plain moves
-        return abi::group_general | abi::group_main_segments | abi::group_control;
+        [[fallthrough]];
     case abi::ExitReason::TaskSwitch:
         return abi::group_general | abi::group_segments | abi::group_control;
     case abi::ExitReason::Interrupted:

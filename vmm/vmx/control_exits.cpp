@@ -363,12 +363,10 @@ void redeliver(std::uint64_t vectoring) {
     write(Field::EntryEvent, vectoring & ~std::uint64_t{event::nmi_unblocked});
 }
 
-} // namespace
-
-namespace {
 void watch_command_msr(bool watch) {
     control_msrs->set(msr::x2apic_icr, false, watch);
 }
+
 } // namespace
 
 void start_control_maps() {

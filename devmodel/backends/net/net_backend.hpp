@@ -45,7 +45,8 @@ class NetCard {
     /// A card that has no room drops it. `offload` says None of everything unless the card asked for it by
     /// NetBackend::accept_offloads().
     virtual void receive(std::span<const std::uint8_t> frame, const NetOffload& offload) = 0;
-    /// Those were all for now: a card may have waited with its interrupt for this.
+    /// Those were all for now. Every backend says so after the last frame that it has: a card may have waited
+    /// with its interrupt for this.
     virtual void end_of_frames() {}
     /// The cable was pulled or plugged in.
     virtual void link_changed(bool up) = 0;
