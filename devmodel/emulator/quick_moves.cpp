@@ -59,7 +59,6 @@ bool QuickMoves::describe(const Instruction& in, Move& move) {
         return false;
     const auto& memory = load ? from : to;
     const auto& other = load ? to : from;
-    move.is_store = !load;
     move.is_signed = sign;
     move.width = memory.bytes;
     move.register_bytes = other.bytes;
@@ -169,7 +168,7 @@ void QuickMoves::learn(const abi::VcpuPage& page, const CpuMode& mode, const Ins
     const Entry& entry = entry_of(page.rip);
     const Move& move = entry.move;
     const abi::MemoryExit& exit = page.exit.memory;
-    if (entry.rip != page.rip || move.kind == Kind::None || (exit.write != 0) != move.is_store ||
+    if (entry.rip != page.rip || move.kind == Kind::None || (exit.write != 0) != (move.kind != Kind::Load) ||
         (exit.fetch | exit.page_walk) != 0 || (page.rflags & (flag::tf | flag::ac)) != 0 ||
         entry.generation != generation() || !Context::of(page).same(entry.context) || !same_code(entry) ||
         !finds_operand(entry, page))

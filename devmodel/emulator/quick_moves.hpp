@@ -44,7 +44,7 @@ class QuickMoves {
     };
     struct Move {
         Kind kind = Kind::None;
-        bool is_store = false, is_signed = false, long64 = false;
+        bool is_signed = false, long64 = false;
         std::uint8_t width = 0, register_bytes = 0,
                      reg = 0; ///< bytes in memory; of the register that is loaded
         std::uint8_t length = 0;
