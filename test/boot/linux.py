@@ -27,7 +27,8 @@ def poweroff(context):
     require(guest.state() is None, "the guest is still listed")
 
 
-@boot_test("interrupts-once", "a guest in user mode gets each interrupt once, though the emulator is stopped 15000 times")
+@boot_test("interrupts-once",
+           "a guest in user mode gets each interrupt once, though the emulator is stopped 15000 times")
 def interrupts_once(context):
     if context.shared.target != "svm":
         raise Skip("it is about QEMU's own emulation of AMD-V")

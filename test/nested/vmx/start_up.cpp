@@ -3,7 +3,6 @@
 // and the checks of INIT last in it: where an exit does not consume the INIT, no guest can be entered any
 // more.
 #include "test/nested/framework/interrupts.hpp"
-#include "test/nested/framework/local_apic.hpp"
 #include "test/nested/framework/second_cpu.hpp"
 #include "test/nested/guests/interrupts_code.hpp"
 #include "test/nested/vmx/guest.hpp"
