@@ -15,7 +15,7 @@ from .bench_sides import GUEST_MEMORY, INSTALLER_MEMORY, LINUX, LINUX_RAMDISK, M
 from .ui import LabError, say, stage
 
 DATA_DISK = 128 << 20
-ROUNDS = 3 # each on machines of their own: how an emulator's process lies in memory changes its speed by half
+ROUNDS = 3  # each on machines of their own: how an emulator's process lies in memory changes its speed by half
 QEMU = "/usr/bin/qemu-system-x86_64"
 QEMU_FILES = ["/usr/share/seabios", "/usr/lib/ipxe/qemu", "/usr/share/qemu"]
 QEMU_NEEDED = re.compile(r"(bios-256k\.bin|vgabios-stdvga\.bin|linuxboot_dma\.bin|multiboot_dma\.bin|multiboot\.bin|"
@@ -221,7 +221,7 @@ def main(arguments):
                 with stage(f"round {number + 1}, {side.title}: machine"):
                     lab.start()
                 _measure(side(lab), wanted, outcomes[side])
-                if number == 0: # these take long, and depend less on luck
+                if number == 0:  # these take long, and depend less on luck
                     bench_io.measure(side(lab), wanted, outcomes[side])
             finally:
                 lab.stop()

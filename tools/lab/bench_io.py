@@ -80,7 +80,9 @@ def _follow(side, name, results, what, timeout=900):
 
 
 def _words(side, run):
-    """The guest's command line. On the rate of the TSC see docs/BENCHMARK.md."""
+    """The guest's command line. It tells the rate of the TSC: an emulated exit costs more than what Linux takes for an
+    undisturbed reading of a timer, so that it would fall back on the HPET; on real hardware it measures the rate itself, and
+    under KVM it has a clock of its own."""
     rate = re.search(r"tsc: Detected ([\d.]+) MHz", side.lab.run("dmesg", check=True).text)
     if not rate:
         raise LabError("the control OS's kernel does not say the rate of its TSC")

@@ -13,11 +13,30 @@ LINUX, LINUX_RAMDISK = f"{TESTS}/linux", f"{TESTS}/initramfs-linux"  # with driv
 MONITOR_PORT = 4444  # QEMU's
 
 
-class EscalusSide:
-    title = "Escalus"
-
+class Side:
     def __init__(self, lab):
         self.lab = lab
+
+    def log(self, name):
+        return self.lab.run(f"cat /tmp/{name}.log").text
+
+    def serial(self, name):
+        return self.lab.run(f"cat /tmp/{name}.serial 2>/dev/null").text
+
+    def _resident(self, process, is_guests):
+        """MiB of a process but for the mappings, given as (line, bytes), that are the guest's memory."""
+        total, skip = 0, False
+        for line in self.lab.run(f"cat /proc/{process}/smaps").text.splitlines():
+            found = re.match(r"^([0-9a-f]+)-([0-9a-f]+) ", line)
+            if found:
+                skip = is_guests(line, int(found[2], 16) - int(found[1], 16))
+            elif line.startswith("Rss:") and not skip:
+                total += int(line.split()[1])
+        return total / 1024
+
+
+class EscalusSide(Side):
+    title = "Escalus"
 
     def _domain(self, name, **keys):
         keys.setdefault("memory", GUEST_MEMORY)
@@ -56,25 +75,12 @@ class EscalusSide:
     def text_screen(self, name):
         return self.lab.run(f"escalus screenshot --text {name}").text
 
-    def log(self, name):
-        return self.lab.run(f"cat /tmp/{name}.log").text
-
-    def serial(self, name):
-        return self.lab.run(f"cat /tmp/{name}.serial 2>/dev/null").text
-
     def process(self, name):
         return self.lab.run(f"tail -n 1 /run/escalus/{name}/pid").text.strip()
 
     def resident(self, name):
         """MiB of the device model apart from the guest's memory, which is not its own but mapped."""
-        rollup = self.lab.run(f"cat /proc/{self.process(name)}/smaps").text
-        total, skip = 0, False
-        for line in rollup.splitlines():
-            if re.match(r"^[0-9a-f]+-[0-9a-f]+ ", line):
-                skip = "/dev/mem" in line
-            elif line.startswith("Rss:") and not skip:
-                total += int(line.split()[1])
-        return total / 1024
+        return self._resident(self.process(name), lambda line, _: "/dev/mem" in line)
 
     def _counters(self, name):
         done = self.lab.run(f"escalus stat --json {name}")
@@ -93,11 +99,8 @@ class EscalusSide:
         testing.wait_for(f"{name} is gone", lambda: name not in self.lab.run("escalus list").text, 60)
 
 
-class KvmSide:
+class KvmSide(Side):
     title = "KVM + QEMU"
-
-    def __init__(self, lab):
-        self.lab = lab
 
     def _start(self, name, options, memory=GUEST_MEMORY):
         self.lab.run(f"rm -f /tmp/{name}.serial")
@@ -137,26 +140,12 @@ class KvmSide:
     def iso(self, name, path, memory=GUEST_MEMORY):
         self._start(name, f"-drive file={path},format=raw,if=ide,index=2,media=cdrom,readonly=on -boot d", memory)
 
-    def log(self, name):
-        return self.lab.run(f"cat /tmp/{name}.log").text
-
-    def serial(self, name):
-        return self.lab.run(f"cat /tmp/{name}.serial 2>/dev/null").text
-
     def process(self, name):
         return self.lab.run(f"cat /tmp/{name}.pid").text.strip()
 
     def resident(self, name):
         """MiB apart from the guest's memory: the one mapping of its size."""
-        mappings = self.lab.run(f"cat /proc/{self.process(name)}/smaps").text
-        total, skip = 0, False
-        for line in mappings.splitlines():
-            found = re.match(r"^([0-9a-f]+)-([0-9a-f]+) ", line)
-            if found:
-                skip = int(found[2], 16) - int(found[1], 16) >= GUEST_MEMORY << 20
-            elif line.startswith("Rss:") and not skip:
-                total += int(line.split()[1])
-        return total / 1024
+        return self._resident(self.process(name), lambda _, size: size >= GUEST_MEMORY << 20)
 
     def exit_count(self, _name):
         self.lab.run("mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null")
