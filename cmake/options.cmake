@@ -15,14 +15,22 @@ target_compile_options(escalus_options INTERFACE -fno-plt)
 target_link_options(escalus_options INTERFACE -Wl,-z,relro,-z,now)
 target_link_libraries(escalus_options INTERFACE fmt::fmt Threads::Threads)
 
+# Asio's implementation is an object of its own (devmodel/asio.cpp).
+add_library(escalus_asio STATIC ${CMAKE_SOURCE_DIR}/devmodel/asio.cpp)
+target_compile_definitions(escalus_asio PUBLIC BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
+target_link_libraries(escalus_asio PUBLIC Threads::Threads)
+target_link_libraries(escalus_options INTERFACE escalus_asio)
+
 if(ESCALUS_SANITIZE)
     set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_compile_options(escalus_options INTERFACE ${sanitizers})
+    target_compile_options(escalus_asio PRIVATE ${sanitizers})
     target_link_options(escalus_options INTERFACE ${sanitizers})
 endif()
 if(ESCALUS_FUZZ)
-    target_compile_options(escalus_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined
-                           -fno-sanitize-recover=all)
+    set(sanitizers -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
+    target_compile_options(escalus_options INTERFACE ${sanitizers})
+    target_compile_options(escalus_asio PRIVATE ${sanitizers})
     target_link_options(escalus_options INTERFACE -fsanitize=address,undefined)
 endif()
 

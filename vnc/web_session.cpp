@@ -61,7 +61,8 @@ class WebSocketStream final : public ByteStream, public std::enable_shared_from_
 
   private:
     static constexpr std::size_t input_limit = 16384;
-    websocket::stream<beast::tcp_stream> socket_;
+    static constexpr bool compression = false; // what ZRLE and Tight send is compressed already
+    websocket::stream<beast::tcp_stream, compression> socket_;
     beast::flat_buffer input_;
     std::vector<std::uint8_t> output_;
 };
