@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`./lab test`: every check and boot test, a line each, and a last line `N passed, N failed, N skipped`.
 
-Boot tests that use the shared machine are taken from one queue by as many machines as this computer has CPUs
-(at most two). A machine that no longer answers after a test is replaced."""
+As many boot tests run at once as this computer has CPUs (at most two). Those that use the shared machine are taken from
+one queue, those of a target that is emulated slowly from another, and who is done with these goes on with the tests that
+need machines of their own. A machine that no longer answers after a test is replaced."""
 import importlib.util
+import itertools
 import os
 import queue
 import re
@@ -76,6 +78,7 @@ class Shared:
         self.target = target
         self.install = install
         self.in_bochs = target in bochs.MODELS
+        self.numbers = itertools.count()
         self.parts = self.parts_with(machine.kernel_of(target))
         self.media = {}
         for name, make in MEDIA.items():
@@ -103,8 +106,9 @@ class Shared:
                                              build.program("register_holder")],
                              target=self.target)
 
-    def options(self, number=0, **more):
+    def options(self, **more):
         """Options of a machine with all media and two writable disks of its own."""
+        number = next(self.numbers)
         folder = paths.ensure(paths.RUN / "disks")
         disks = []
         for name in ("data0", "data1"):
@@ -182,16 +186,28 @@ def _where(error):
     return "".join(f"at {Path(frame.filename).name}:{frame.lineno}: {frame.line}\n" for frame in frames[-3:])
 
 
-def _worker(number, tests, shared, report, stop):
+def _taken_from(tests, stop):
+    """What is in a queue, until it is empty or no more shall be done."""
+    while not stop.is_set():
+        try:
+            yield tests.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _queue_of(tests):
+    result = queue.Queue()
+    for test in tests:
+        result.put(test)
+    return result
+
+
+def _on_shared_machine(tests, shared, report, stop):
     lab = None
     try:
-        while not stop.is_set():
-            try:
-                test = tests.get_nowait()
-            except queue.Empty:
-                return
+        for test in _taken_from(tests, stop):
             if lab is None:
-                lab = shared.machine(number=number)
+                lab = shared.machine()
                 try:
                     lab.start()
                 except (LabError, OSError) as error:
@@ -223,55 +239,48 @@ def _keep_machine_logs(lab, folder):
             shutil.copy(source, folder / f"machine-{name}")
 
 
-def _of_one_target(tests, shared, report, stop):
-    """All tests of a target that is emulated slowly, on one machine as far as they share."""
-    together = queue.Queue()
-    for test in tests:
-        if not test.own_machine:
-            together.put(test)
-    if not together.empty():
-        _worker(0, together, shared, report, stop)
-    for test in tests:
-        if test.own_machine and not stop.is_set():
-            run_one(test, None, shared, report)
+def _on_own_machines(tests, shared, report, stop):
+    """`shared` by target."""
+    for test in _taken_from(tests, stop):
+        if test.fresh:
+            _on_shared_machine(_queue_of([test]), shared[test.target], report, stop)
+        else:
+            run_one(test, None, shared[test.target], report)
 
 
 def run_boot_tests(tests, target, report):
     if not tests:
         return
-    elsewhere = {}
-    for test in tests:
-        if test.target:
-            elsewhere.setdefault(test.target, []).append(test)
-    tests = [test for test in tests if not test.target]
     with stage("machines and media"):
         install = build.install_tree()
-        shared = Shared(target, install) if tests else None
-        others = {name: Shared(name, install) for name in elsewhere}
-    together = queue.Queue()
+        shared = {name: Shared(name or target, install) for name in {test.target for test in tests}}
+    own = _queue_of(test for test in tests if test.own_machine or test.fresh)
+    together = {name: [] for name in shared}
     for test in tests:
         if not test.own_machine and not test.fresh:
-            together.put(test)
+            together[test.target].append(test)
     stop = threading.Event()
-    # One CPU is for the slow targets while they have tests.
-    count = min(2, build.jobs()) - (1 if elsewhere else 0)
-    workers = [threading.Thread(target=_worker, args=(number, together, shared, report, stop), daemon=True)
-               for number in range(min(max(1, count), together.qsize()))]
-    workers += [threading.Thread(target=_of_one_target, args=(elsewhere[name], others[name], report, stop), daemon=True)
-                for name in elsewhere]
+
+    def work(name, queued):
+        _on_shared_machine(queued, shared[name], report, stop)
+        _on_own_machines(own, shared, report, stop)
+
+    # Targets that are emulated slowly have one machine each, begun at once; the other CPUs are for the main one.
+    slow = [name for name in shared if name is not None]
+    cpus = max(1, min(2, build.jobs()))
+    turns = [(name, _queue_of(together[name])) for name in slow]
+    if None in shared:
+        queued = _queue_of(together[None])
+        turns += [(None, queued)] * max(1, cpus - len(slow))
+    elif len(turns) < cpus:
+        turns.append((slow[0], queue.Queue()))
+    workers = [threading.Thread(target=work, args=turn, daemon=True) for turn in turns]
     try:
         for worker in workers:
             worker.start()
         for worker in workers:
             while worker.is_alive():
                 worker.join(0.5)
-        for test in tests:
-            if test.fresh:
-                one = queue.Queue()
-                one.put(test)
-                _worker(0, one, shared, report, stop)
-            elif test.own_machine:
-                run_one(test, None, shared, report)
     finally:
         stop.set()
 
