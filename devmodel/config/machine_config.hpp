@@ -83,6 +83,7 @@ struct MachineConfig {
     std::vector<CpuPin> pins;           ///< by vCPU; those beyond the end run anywhere
     std::optional<unsigned> cpu_weight; ///< 1 to 65535, 256 is normal
     unsigned cpu_cap = 0;               ///< per cent of one CPU; 0: no limit
+    unsigned tsc_khz = 0;               ///< rate of the guest's TSC; 0: the host's
     std::vector<DiskConfig> disks;
     std::vector<NetworkConfig> networks;
     UsbController usb = UsbController::None;

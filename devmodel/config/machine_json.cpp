@@ -154,6 +154,8 @@ json::object to_json(const MachineConfig& machine) {
         result["cpu_weight"] = *machine.cpu_weight;
     if (machine.cpu_cap != 0)
         result["cap"] = machine.cpu_cap;
+    if (machine.tsc_khz != 0)
+        result["tsc_khz"] = machine.tsc_khz;
     result["boot"] = machine.boot;
     result["disks"] = std::move(disks);
     if (!machine.networks.empty()) {

@@ -102,11 +102,20 @@ void cpu_share(MachineDraft& draft) {
             value->where, fmt::format("cpus has {} entries for {} virtual CPUs: the last are not used",
                                       value->items.size(), machine.vcpus));
 }
+
+// From the step of the clock multipliers that MSRs tell of, to more than any CPU has.
+void tsc_rate(MachineDraft& draft) {
+    constexpr std::int64_t least = 25'000, most = 10'000'000;
+    if (const auto khz =
+            draft.settings.integer("tsc_khz", least, most, fmt::format("kHz, from {} to {}", least, most)))
+        draft.machine.tsc_khz = static_cast<unsigned>(*khz);
+}
 } // namespace
 
 void describe_processors(MachineDraft& draft) {
     memory_and_cpus(draft);
     cpu_share(draft);
+    tsc_rate(draft);
 }
 
 } // namespace escalus

@@ -51,6 +51,7 @@ struct EngineInfo {
     std::uint32_t abi_version = 0;
     std::uint64_t pool_bytes = 0, pool_free_bytes = 0;
     unsigned cpus = 0;
+    bool scales_tsc = false; ///< abi::Msrs::tsc_ratio has an effect
 };
 
 class Engine {

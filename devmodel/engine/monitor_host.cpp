@@ -80,6 +80,7 @@ MonitorHost::MonitorHost(const MonitorDiscovery& discovery, std::shared_ptr<Hype
 }
 
 void MonitorHost::open(const MonitorDiscovery& discovery) {
+    features_ = discovery.features;
     host_page_ = memory_->map(discovery.host_page, page_size, false);
     const auto* page = host_page_.at<const abi::HostPage>();
     if (page->magic != abi::HostPage::magic_value || page->version != abi::version)
@@ -97,7 +98,8 @@ EngineInfo MonitorHost::info() const {
             page->version,
             page->pool_bytes,
             page->pool_free_bytes,
-            static_cast<unsigned>(page->cpus)};
+            static_cast<unsigned>(page->cpus),
+            (features_ & abi::feature_tsc_ratio) != 0};
 }
 
 std::vector<MonitorHost::VmInfo> MonitorHost::vms() const {

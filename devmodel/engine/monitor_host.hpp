@@ -64,6 +64,7 @@ class MonitorHost {
 
     std::shared_ptr<HypercallPort> port_;
     std::unique_ptr<PhysicalMemory> memory_;
+    std::uint32_t features_ = 0;
     Mapping host_page_;
     Mapping log_;
 };

@@ -34,10 +34,11 @@ void reset_registers(abi::VcpuPage& page, CpuReset kind, std::uint32_t signature
     if (kind == CpuReset::Init)
         return;
     page.xcr0 = 1;
-    const auto tsc_offset = page.msrs.tsc_offset;
+    const auto before = page.msrs;
     page.msrs = {};
     page.msrs.pat = 0x0007040600070406;
-    page.msrs.tsc_offset = tsc_offset;
+    page.msrs.tsc_offset = before.tsc_offset;
+    page.msrs.tsc_ratio = before.tsc_ratio;
     page.dirty |= abi::group_msrs | abi::group_fpu_reset;
 }
 

@@ -15,7 +15,7 @@ enum class CpuReset {
 };
 
 /// `signature` is CPUID 1 EAX, which EDX holds afterwards. Sets page.dirty, and drops an event under way. The
-/// TSC offset is left alone.
+/// TSC's offset and ratio are left alone.
 void reset_registers(abi::VcpuPage& page, CpuReset kind, std::uint32_t signature);
 
 /// A started application processor: real mode at vector << 12. After reset_registers().

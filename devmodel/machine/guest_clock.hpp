@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The machine's Clock: guest time is the host's TSC, counted from power-on and scaled to nanoseconds, less
-// the time that the machine was paused. A guest's TSC is the host's plus an offset, so every timer keeps an
-// exact ratio to the TSC that the guest sees.
+// the time that the machine was paused. A guest's TSC is the host's, scaled, plus an offset, so every timer
+// keeps an exact ratio to the TSC that the guest sees.
 //
 // The nearest deadline is in one timerfd, whose expiry the loop thread waits for. Arming from any thread only
 // sets that descriptor, and only when the nearest deadline came nearer.

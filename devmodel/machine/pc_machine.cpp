@@ -24,6 +24,22 @@ std::array<std::uint32_t, 4> native_cpuid(std::uint32_t leaf, std::uint32_t inde
     return r;
 }
 
+// The rate that a guest's TSC shall have, or the host's, where that is as good as the same: clocks of
+// computers are no better.
+std::uint64_t guest_tsc_hz(const MachineConfig& config, std::uint64_t host_hz, bool scales) {
+    constexpr std::uint64_t parts = 1'000'000, tolerance = 250;
+    const auto wanted = std::uint64_t{config.tsc_khz} * 1000;
+    const auto difference = wanted > host_hz ? wanted - host_hz : host_hz - wanted;
+    if (wanted == 0 || difference <= host_hz / parts * tolerance)
+        return host_hz;
+    if (!scales)
+        throw EngineError{
+            fmt::format("tsc_khz = {}: this CPU cannot run a guest's TSC at another rate than its own (or "
+                        "the monitor was told tsc-scaling=off). Remove the line, or write tsc_khz = {}.",
+                        config.tsc_khz, host_hz / 1000)};
+    return wanted;
+}
+
 // A guest that triple-faults again within this time of its reset, so many times in a row, never comes up.
 constexpr GuestTime quick = ns_per_second / 2;
 constexpr unsigned too_many_quick_ones = 5;
@@ -52,9 +68,12 @@ PcMachine::PcMachine(boost::asio::io_context& loop, Engine& engine, const Machin
              {.reset = [this] { request_reset(); }, .power_off = [this] { request_power_off(); }}} {
     if (!config.kernel.empty())
         direct_boot_ = DirectBoot::open(config);
-    const auto hz = meter_.result();
-    clock_.set_frequency(hz);
-    build_processors(hz);
+    const auto host_hz = meter_.result();
+    clock_.set_frequency(host_hz);
+    const auto tsc_hz = guest_tsc_hz(config, host_hz, engine.info().scales_tsc);
+    if (tsc_hz != host_hz)
+        tsc_ratio_ = TscRatio{tsc_hz, host_hz};
+    build_processors(tsc_hz);
     const std::lock_guard lock{lock_};
     reset_all(ResetKind::PowerOn);
     // Here and not in start(): whoever gives up privileges meanwhile could not pin threads any more.
@@ -91,7 +110,8 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
                                   .apic_window = board_.apic_window,
                                   .ports = board_.ports,
                                   .emulator = *emulator_,
-                                  .host = *this};
+                                  .host = *this,
+                                  .tsc_ratio = tsc_ratio_};
     for (unsigned i = 0; i < config_.vcpus; ++i) {
         const LocalApic::Config apic{.id = i,
                                      .bootstrap = i == 0,
@@ -109,7 +129,7 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
 void PcMachine::reset_all(ResetKind kind) {
     board_.reset(kind);
     // All TSCs begin with the same reading: systems compare them, and give the TSC up when they differ.
-    const auto tsc_offset = 0 - clock_.reference_tsc();
+    const auto tsc_offset = 0 - tsc_ratio_.to_guest(clock_.reference_tsc());
     for (auto& vcpu : vcpus_)
         vcpu->reset(kind, tsc_offset);
     board_.apic_window.update();

@@ -76,6 +76,7 @@ class PcMachine final : public Machine, public NearMemory, private VcpuHost {
     PcFirmware firmware_;
     std::unique_ptr<EngineVm> vm_;
     GuestClock clock_;
+    TscRatio tsc_ratio_;
     PcBoard board_;
     std::unique_ptr<DirectBoot> direct_boot_; // null: the firmware boots
     std::unique_ptr<Emulator> emulator_;

@@ -117,18 +117,21 @@ void VcpuThread::startup(std::uint8_t vector) {
 // --- time
 
 std::uint64_t VcpuThread::tsc_at(GuestTime time) const {
-    return around_.clock.base() + around_.clock.scale().to_ticks(time) + tsc_offset_;
+    return around_.tsc_ratio.to_guest(around_.clock.base() + around_.clock.scale().to_ticks(time)) +
+           tsc_offset_;
 }
 
 GuestTime VcpuThread::time_of_tsc(std::uint64_t tsc) const {
-    const auto ticks = tsc - tsc_offset_ - around_.clock.base();
-    return static_cast<std::int64_t>(ticks) < 0 ? 0 : around_.clock.scale().time_of(ticks);
+    const auto& ratio = around_.tsc_ratio;
+    const auto ticks = tsc - tsc_offset_ - ratio.to_guest(around_.clock.base());
+    return static_cast<std::int64_t>(ticks) < 0 ? 0 : around_.clock.scale().time_of(ratio.to_host(ticks));
 }
 
 void VcpuThread::set_tsc_offset(std::uint64_t offset) {
     need_state(abi::group_msrs);
     tsc_offset_ = offset;
     page().msrs.tsc_offset = offset;
+    page().msrs.tsc_ratio = around_.tsc_ratio.fixed_point();
     page().dirty |= abi::group_msrs;
     apic_.tsc_changed();
 }

@@ -16,6 +16,7 @@
 #include "devmodel/machine/device_lock.hpp"
 #include "devmodel/machine/guest_clock.hpp"
 #include "devmodel/machine/msrs.hpp"
+#include "devmodel/machine/tsc_ratio.hpp"
 
 #include <condition_variable>
 #include <cstdint>
@@ -46,6 +47,7 @@ struct VcpuSurroundings {
     Bus& ports;
     Emulator& emulator;
     VcpuHost& host;
+    TscRatio tsc_ratio; ///< the same for all vCPUs
 };
 
 class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
@@ -58,7 +60,8 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     VcpuThread& operator=(const VcpuThread&) = delete;
 
     // All of these with the device lock held, but for join().
-    /// Power-on or reset. Held only. `tsc_offset`: the guest's TSC less the host's, the same for all vCPUs.
+    /// Power-on or reset. Held only. `tsc_offset`: the guest's TSC less the host's (scaled), the same for all
+    /// vCPUs.
     void reset(ResetKind kind, std::uint64_t tsc_offset);
     /// Starts the thread, which stays held, on these CPUs (null: on any). Throws std::runtime_error.
     void start(const CpuMask* cpus);
@@ -75,7 +78,7 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     [[nodiscard]] const abi::VcpuPage& page() const { return page_; }
     [[nodiscard]] const abi::StatPage& statistics() const { return engine_.statistics(); }
     /// The clock's base moved (it was paused): the guest's TSC stays continuous.
-    void shift_tsc(std::uint64_t by) { set_tsc_offset(tsc_offset_ - by); }
+    void shift_tsc(std::uint64_t by) { set_tsc_offset(tsc_offset_ - around_.tsc_ratio.to_guest(by)); }
 
     // CpuSignals
     void interrupt_pending() override { wake(); }

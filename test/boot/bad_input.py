@@ -7,20 +7,6 @@ GUESTS = "/usr/share/escalus-tests/guests"
 RESCUE = "/media/grub-rescue,raw,hdc,cdrom"
 
 
-def _refused(context, name, text, *words, arguments=""):
-    """`escalus create` must fail with a message that has these words, and leave nothing."""
-    path = f"/tmp/{name}.cfg"
-    context.lab.channel.put(text.encode(), path)
-    done = context.run(f"cd /tmp && escalus create {path} {arguments}", timeout=120)
-    said = done.text + done.error_text
-    (context.artefacts / f"{name}.txt").write_text(f"{text}\n---\n{done}")
-    require(done.code not in (0, 137, 139, 134), f"{name}: exit code {done.code}: {said}")
-    for word in words:
-        require(word in said, f"{name}: no {word!r} in the message:\n{said}")
-    left = context.run("ls /run/escalus").text + "".join(map(str, running_guests(context.lab)))
-    require(not left, f"{name}: something is left: {left}")
-
-
 @boot_test("bad-media", "medium missing, empty, a directory, not bootable: said clearly, nothing left behind")
 def bad_media(context):
     context.run("touch /tmp/empty.iso; mkdir -p /tmp/folder; head -c 1000000 /dev/zero >/tmp/blank.iso")
@@ -28,17 +14,17 @@ def bad_media(context):
     def domain(name, disk):
         return context.domain(name, disks=[disk])
 
-    _refused(context, "missing", domain("missing", "/tmp/nothing.iso,raw,hdc,cdrom"), "/tmp/nothing.iso")
-    _refused(context, "empty", domain("empty", "/tmp/empty.iso,raw,hdc,cdrom"), "/tmp/empty.iso", "empty")
-    _refused(context, "directory", domain("directory", "/tmp/folder,raw,hdc,cdrom"), "/tmp/folder", "directory")
-    _refused(context, "blank", domain("blank", "/tmp/blank.iso,raw,hdc,cdrom"), "/tmp/blank.iso", "not bootable")
+    context.refused("missing", domain("missing", "/tmp/nothing.iso,raw,hdc,cdrom"), "/tmp/nothing.iso")
+    context.refused("empty", domain("empty", "/tmp/empty.iso,raw,hdc,cdrom"), "/tmp/empty.iso", "empty")
+    context.refused("directory", domain("directory", "/tmp/folder,raw,hdc,cdrom"), "/tmp/folder", "directory")
+    context.refused("blank", domain("blank", "/tmp/blank.iso,raw,hdc,cdrom"), "/tmp/blank.iso", "not bootable")
 
 
 @boot_test("bad-read", "a medium that gives read errors, or may not be read: said clearly, nothing left behind")
 def bad_read(context):
     # A process's memory opens as a file, and gives I/O errors where nothing is mapped: at address 0.
     text = context.domain("broken", disks=["/proc/self/mem,raw,hda,r"])
-    _refused(context, "broken", text, "/proc/self/mem", "cannot be read", "Input/output error")
+    context.refused("broken", text, "/proc/self/mem", "cannot be read", "Input/output error")
     context.run("cp /media/grub-rescue /tmp/private.iso && chmod 600 /tmp/private.iso", check=True)
     text = context.domain("private", disks=["/tmp/private.iso,raw,hdc,cdrom"])
     context.lab.channel.put(text.encode(), "/tmp/private.cfg")
@@ -74,11 +60,11 @@ def abi_mismatch(context):
 
 @boot_test("bad-domain-file", "domain files with mistakes: file, line, column, the line with a caret")
 def bad_domain_file(context):
-    _refused(context, "syntax", "name = 'x'\nmemory = = 5\n", "syntax.cfg:2:", "memory = = 5", "^")
-    _refused(context, "negative", "name = 'x'\nmemory = -5\n", "negative.cfg:2:", "-5", "^")
-    _refused(context, "absurd", "name = 'x'\nmemory = 99999999999\n", "absurd.cfg:2:")
-    _refused(context, "type", "name = 'x'\nmemory = ['a']\n", "type.cfg:2:")
-    _refused(context, "nofile", "name = 'x'\nkernel = '/nothing/here'\n", "/nothing/here")
+    context.refused("syntax", "name = 'x'\nmemory = = 5\n", "syntax.cfg:2:", "memory = = 5", "^")
+    context.refused("negative", "name = 'x'\nmemory = -5\n", "negative.cfg:2:", "-5", "^")
+    context.refused("absurd", "name = 'x'\nmemory = 99999999999\n", "absurd.cfg:2:")
+    context.refused("type", "name = 'x'\nmemory = ['a']\n", "type.cfg:2:")
+    context.refused("nofile", "name = 'x'\nkernel = '/nothing/here'\n", "/nothing/here")
     context.lab.channel.put(b"name = 'x'\nmemroy = 64\n", "/tmp/unknown.cfg")
     done = context.run("escalus create -n /tmp/unknown.cfg")
     require(done.code == 0 and "memory" in done.error_text and "memroy" in done.error_text,
@@ -87,12 +73,12 @@ def bad_domain_file(context):
 
 @boot_test("bad-resources", "more memory than the pool has, VNC port taken, name taken, firmware missing")
 def bad_resources(context):
-    _refused(context, "much", context.domain("much", memory=65536, disks=[RESCUE]), "MiB", "free")
+    context.refused("much", context.domain("much", memory=65536, disks=[RESCUE]), "MiB", "free")
     context.run("(nc -l -p 5903 </dev/null >/dev/null 2>&1 &) ; sleep 1")
-    _refused(context, "port", context.domain("port", disks=[RESCUE], display=3), "5903")
+    context.refused("port", context.domain("port", disks=[RESCUE], display=3), "5903")
     context.run("killall nc")
-    _refused(context, "firmware", context.domain("firmware", disks=[RESCUE], bios_path_override="/no/bios.bin"),
-             "/no/bios.bin")
+    context.refused("firmware", context.domain("firmware", disks=[RESCUE], bios_path_override="/no/bios.bin"),
+                    "/no/bios.bin")
     guest = context.create("twice", display=0, disks=[RESCUE], boot="d")
     again = context.run("escalus create /tmp/twice.cfg")
     require(again.code != 0 and "twice" in again.text + again.error_text, f"the same name again: {again}")

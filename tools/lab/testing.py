@@ -44,8 +44,8 @@ def boot_test(name, what, also_on=(), also_long_on=(), **more):
         REGISTRY.append(BootTest(name, what, body, **more))
         for targets, is_long in ((also_on, False), (also_long_on, True)):
             for target in targets:
-                REGISTRY.append(BootTest(f"{name}@{target}", what, body, **{**more, "quick": False, "fresh": False},
-                                         target=target, long=is_long))
+                REGISTRY.append(BootTest(f"{name}@{target}", what, body, **{
+                    **more, "quick": False, "fresh": False, "target": target, "long": is_long}))
         return body
 
     return register
@@ -226,6 +226,19 @@ class Context:
         if not may_fail and guest.result() not in (None, 0):
             raise AssertionError(f"`escalus create` returned {guest.result()}:\n{guest.log()}")
         return guest
+
+    def refused(self, name, text, *words, arguments=""):
+        """`escalus create` must fail with a message that has these words, and leave nothing."""
+        path = f"/tmp/{name}.cfg"
+        self.lab.channel.put(text.encode(), path)
+        done = self.run(f"cd /tmp && escalus create {path} {arguments}", timeout=120)
+        said = done.text + done.error_text
+        (self.artefacts / f"{name}.txt").write_text(f"{text}\n---\n{done}")
+        require(done.code not in (0, 137, 139, 134), f"{name}: exit code {done.code}: {said}")
+        for word in words:
+            require(word in said, f"{name}: no {word!r} in the message:\n{said}")
+        left = self.run("ls /run/escalus").text + "".join(map(str, running_guests(self.lab)))
+        require(not left, f"{name}: something is left: {left}")
 
     def finish(self):
         """Keeps what the guests left and ends those that still run."""

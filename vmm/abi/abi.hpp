@@ -11,7 +11,7 @@
 namespace escalus::abi {
 
 /// Raised with every change that an older peer would not understand.
-inline constexpr std::uint32_t version = 5;
+inline constexpr std::uint32_t version = 6;
 
 // --- Discovery
 // ------------------------------------------------------------------------------------------------ CPUID
@@ -22,6 +22,8 @@ inline constexpr std::uint32_t leaf_signature = 0x40000000;
 inline constexpr std::uint32_t leaf_version = 0x40000001;
 inline constexpr std::uint32_t leaf_host_page = 0x40000002;
 inline constexpr char signature[] = "EscalusVMM\0"; // 12 bytes
+/// Feature bit: Msrs::tsc_ratio has an effect.
+inline constexpr std::uint32_t feature_tsc_ratio = 1;
 
 enum class Backend : std::uint32_t { Svm = 1, Vmx = 2 };
 
@@ -210,8 +212,18 @@ struct Msrs {
     std::uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
     std::uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     std::uint64_t pat, tsc_aux;
-    std::uint64_t tsc_offset; ///< guest TSC = host TSC + tsc_offset
+    std::uint64_t tsc_offset; ///< guest TSC = scale_tsc(host TSC, tsc_ratio) + tsc_offset
+    std::uint64_t tsc_ratio;  ///< see tsc_ratio_one; what the CPU cannot do counts as 1
 };
+
+/// Ratios of a guest's TSC to the host's are fixed-point numbers with 48 bits of fraction, the format of VT-x
+/// (SDM 3C, section 25.6.5), of which the monitor uses what AMD-V has too (APM 2, section 15.30.5): 8 bits
+/// before the point and 32 behind it. 0 stands for 1.
+inline constexpr std::uint64_t tsc_ratio_one = 1ull << 48, tsc_ratio_mask = 0x00ff'ffff'ffff'0000;
+constexpr std::uint64_t scale_tsc(std::uint64_t tsc, std::uint64_t ratio) {
+    __extension__ using Product = unsigned __int128;
+    return static_cast<std::uint64_t>(static_cast<Product>(tsc) * ratio >> 48);
+}
 
 struct IoExit {
     std::uint16_t port;

@@ -18,6 +18,7 @@ enum class HardwareOption : unsigned {
     PreemptionTimer,
     VirtualInterrupts,
     WaitForSipi,
+    TscScaling,
     Count
 };
 
@@ -31,7 +32,8 @@ inline constexpr const char* hardware_option_names[] = {"true-controls",
                                                         "ept-ad",
                                                         "preemption-timer",
                                                         "virtual-interrupts",
-                                                        "wait-for-sipi"};
+                                                        "wait-for-sipi",
+                                                        "tsc-scaling"};
 static_assert(sizeof hardware_option_names / sizeof *hardware_option_names ==
               static_cast<unsigned>(HardwareOption::Count));
 

@@ -89,7 +89,7 @@ inline constexpr std::uint32_t sysenter_cs = 0x174, sysenter_esp = 0x175, sysent
 inline constexpr std::uint32_t pat = 0x277, x2apic_id = 0x802, x2apic_icr = 0x830;
 inline constexpr std::uint32_t efer = 0xc0000080, star = 0xc0000081, lstar = 0xc0000082, cstar = 0xc0000083,
                                sfmask = 0xc0000084, fs_base = 0xc0000100, gs_base = 0xc0000101,
-                               kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103;
+                               kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103, tsc_ratio = 0xc0000104;
 inline constexpr std::uint32_t vm_cr = 0xc0010114, ignne = 0xc0010115, smm_ctl = 0xc0010116,
                                vm_hsave_pa = 0xc0010117, svm_key = 0xc0010118;
 } // namespace msr

@@ -35,6 +35,11 @@ void start_loaded_state(PerCpu& cpu);
 /// What a device model's value may be: loading it must not fault.
 [[nodiscard]] std::uint64_t sane_tsc_aux(std::uint64_t value);
 
+[[nodiscard]] constexpr std::uint64_t sane_tsc_ratio(std::uint64_t value, bool scaling) {
+    value &= abi::tsc_ratio_mask;
+    return scaling && value != 0 ? value : abi::tsc_ratio_one;
+}
+
 /// XSETBV, apart from CPL and the register's number. False: #GP(0).
 [[nodiscard]] bool write_guest_xcr0(Vcpu& vcpu, std::uint64_t value);
 

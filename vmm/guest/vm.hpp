@@ -22,6 +22,7 @@ struct alignas(64) Vcpu {
     Gprs gprs{};
     std::uint64_t xcr0 = 1;
     std::uint64_t tsc_aux = 0;
+    std::uint64_t tsc_ratio = abi::tsc_ratio_one;
     std::uint64_t dr[4] = {};
     bool dr_live =
         false;          ///< the guest used its debug registers since it was last entered: they are in the CPU

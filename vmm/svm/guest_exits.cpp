@@ -165,7 +165,7 @@ bool read_own_msr(const Exit& exit, std::uint32_t index, std::uint64_t& value) {
         value = vmcb.save.pat;
         return true;
     case msr::tsc:
-        value = read_tsc() + vmcb.control.tsc_offset;
+        value = abi::scale_tsc(read_tsc(), exit.vcpu.tsc_ratio) + vmcb.control.tsc_offset;
         return true;
     case msr::tsc_aux:
         value = exit.vcpu.tsc_aux;
@@ -188,7 +188,7 @@ MsrWrite write_own_msr(const Exit& exit, std::uint32_t index, std::uint64_t valu
         vmcb.save.pat = value;
         break;
     case msr::tsc:
-        vmcb.control.tsc_offset = value - read_tsc();
+        vmcb.control.tsc_offset = value - abi::scale_tsc(read_tsc(), exit.vcpu.tsc_ratio);
         break;
     case msr::tsc_aux:
         if (!has_tsc_aux())

@@ -23,11 +23,15 @@ class WorldSwitch {
     WorldSwitch(PerCpu& cpu, Vcpu& vcpu) : cpu_{cpu}, vcpu_{vcpu}, state_{cpu, vcpu} {
         vmsave(control_vmcb(cpu));
         vmload(vmcb_of(vcpu));
+        if (vcpu.tsc_ratio != abi::tsc_ratio_one)
+            write_tsc_ratio(vcpu.tsc_ratio);
     }
     ~WorldSwitch() {
         Vmcb& vmcb = vmcb_of(vcpu_);
         vmsave(vmcb);
         vmload(control_vmcb(cpu_));
+        if (vcpu_.tsc_ratio != abi::tsc_ratio_one)
+            write_tsc_ratio(abi::tsc_ratio_one);
         if (vcpu_.dr_live) {
             disarm_breakpoints(vmcb.save.dr7);
             vmcb.control.dr_reads = vmcb.control.dr_writes = 0xffff;
@@ -38,6 +42,9 @@ class WorldSwitch {
     WorldSwitch& operator=(const WorldSwitch&) = delete;
 
   private:
+    // For all guests of this CPU, and the control OS is one.
+    static void write_tsc_ratio(std::uint64_t ratio) { write_msr(msr::tsc_ratio, ratio >> 16); }
+
     // #VMEXIT leaves DR7 disarmed (APM 2, section 15.6), but QEMU's TCG only writes the register: the guest's
     // breakpoints stay armed, in the monitor, the control OS and the next guest, until a write of DR7 changes
     // more than enable bits. It must not come upon a data breakpoint then, which it would take for one of

@@ -70,6 +70,7 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
         s.sysenter_eip = m.sysenter_eip;
         s.pat = m.pat;
         vcpu.tsc_aux = sane_tsc_aux(m.tsc_aux);
+        vcpu.tsc_ratio = sane_tsc_ratio(m.tsc_ratio, features.tsc_ratio);
         vmcb.control.tsc_offset = m.tsc_offset;
     }
     if ((groups & abi::group_fpu_reset) != 0)
@@ -117,8 +118,8 @@ std::uint64_t sane_xcr0(std::uint64_t value) {
     }
     if ((groups & abi::group_msrs) != 0)
         page.msrs = {
-            s.star,         s.lstar,        s.cstar, s.sfmask,     s.kernel_gs_base,       s.sysenter_cs,
-            s.sysenter_esp, s.sysenter_eip, s.pat,   vcpu.tsc_aux, vmcb.control.tsc_offset};
+            s.star,         s.lstar,        s.cstar, s.sfmask,     s.kernel_gs_base,        s.sysenter_cs,
+            s.sysenter_esp, s.sysenter_eip, s.pat,   vcpu.tsc_aux, vmcb.control.tsc_offset, vcpu.tsc_ratio};
 }
 
 } // namespace escalus::vmm::svm

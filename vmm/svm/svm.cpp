@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "vmm/svm/svm.hpp"
 
+#include "vmm/cpu/hardware_options.hpp"
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/guest_walk.hpp"
 #include "vmm/guest/instruction.hpp"
@@ -44,6 +45,7 @@ void read_features() {
     const auto leaf = cpuid(0x8000000a);
     features.asids = leaf.ebx;
     features.next_rip = (leaf.edx & 1 << 3) != 0;
+    features.tsc_ratio = hardware_option(HardwareOption::TscScaling) && (leaf.edx & 1 << 4) != 0;
     features.clean_bits = (leaf.edx & 1 << 5) != 0;
     features.flush_by_asid = (leaf.edx & 1 << 6) != 0;
     features.decode_assists = (leaf.edx & 1 << 7) != 0;
@@ -77,7 +79,7 @@ void enable(PerCpu& cpu) {
         log::info("AMD-V: ", features.asids, " ASIDs", features.next_rip ? ", next RIP" : "",
                   features.decode_assists ? ", decode assists" : "",
                   features.flush_by_asid ? ", flush by ASID" : "", features.clean_bits ? ", clean bits" : "",
-                  npt_format.pages_1g ? ", 1 GiB pages" : "");
+                  features.tsc_ratio ? ", TSC ratio" : "", npt_format.pages_1g ? ", 1 GiB pages" : "");
     }
     const HostPhys host_save = allocate_pages(1);
     const HostPhys vmcb = allocate_pages(1);
@@ -100,6 +102,10 @@ const NestedFormat* nested_format() {
 // The host's MTRRs hold under nested paging too (APM 2, section 15.25.8).
 NestedAttributes control_memory_attributes(HostPhys) {
     return {};
+}
+
+bool scales_tsc() {
+    return features.tsc_ratio;
 }
 
 void hide_features(std::uint32_t function, std::uint32_t, CpuidResult& result) {
@@ -181,6 +187,7 @@ namespace escalus::vmm {
                                                                        .nested_format = svm::nested_format,
                                                                        .control_memory_attributes =
                                                                            svm::control_memory_attributes,
+                                                                       .scales_tsc = svm::scales_tsc,
                                                                        .hide_features = svm::hide_features};
 
 } // namespace escalus::vmm

@@ -18,6 +18,7 @@ namespace escalus::vmm::svm {
 /// What this CPU offers beyond the basics (CPUID 8000000A). None is required.
 struct Features {
     bool next_rip = false, decode_assists = false, flush_by_asid = false, clean_bits = false;
+    bool tsc_ratio = false;     ///< APM 2, section 15.30.5
     bool injects_twice = false; ///< no feature, but QEMU's TCG: see VirtualInterrupt in guest_run.cpp
     std::uint32_t asids = 2;
     unsigned physical_bits = 36;

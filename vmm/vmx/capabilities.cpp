@@ -109,6 +109,7 @@ void read_capabilities() {
     features.invpcid = use(HardwareOption::Invpcid, secondary::invpcid);
     features.xsaves = use(HardwareOption::Xsaves, secondary::xsaves);
     features.virtual_interrupts = use(HardwareOption::VirtualInterrupts, secondary::virtual_interrupts);
+    features.tsc_scaling = use(HardwareOption::TscScaling, secondary::tsc_scaling);
     features.preemption_timer =
         hardware_option(HardwareOption::PreemptionTimer) && offers(capabilities.pin, pin::preemption_timer);
     features.timer_shift = capabilities.misc & 31;

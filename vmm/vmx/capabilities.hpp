@@ -30,6 +30,7 @@ struct Features {
     bool vpid = false, rdtscp = false, invpcid = false, xsaves = false, user_wait = false;
     bool ept_1g = false, ept_dirty = false, invept_single = false;
     bool preemption_timer = false, virtual_interrupts = false;
+    bool tsc_scaling = false;
     bool wait_for_sipi = false; ///< the activity state
     unsigned timer_shift = 0;   ///< the preemption timer counts when this bit of the TSC changes
     bool trace = false;         ///< Intel PT may be used by the control OS

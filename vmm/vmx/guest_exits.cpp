@@ -210,7 +210,7 @@ Action write_msr_instruction(const Exit& exit) {
     const auto value = (gprs.r[abi::rax] & 0xffff'ffff) | gprs.r[abi::rdx] << 32;
     switch (index) {
     case msr::tsc:
-        write(Field::TscOffset, value - read_tsc());
+        write(Field::TscOffset, value - abi::scale_tsc(read_tsc(), exit.vcpu.tsc_ratio));
         break;
     case msr::star:
     case msr::lstar:

@@ -246,7 +246,8 @@ void write_fixed_fields(const Vcpu& vcpu) {
     const GuestState& state = state_of(vcpu);
     const auto optional = (features.vpid ? secondary::vpid : 0) | (features.rdtscp ? secondary::rdtscp : 0) |
                           (features.invpcid ? secondary::invpcid : 0) |
-                          (features.virtual_interrupts ? secondary::virtual_interrupts : 0);
+                          (features.virtual_interrupts ? secondary::virtual_interrupts : 0) |
+                          (features.tsc_scaling ? secondary::tsc_scaling : 0);
     write_common_fields();
     write(Field::PinControls,
           settle(capabilities.pin, pin::external_interrupts | pin::nmi | pin::virtual_nmis |
@@ -266,6 +267,8 @@ void write_fixed_fields(const Vcpu& vcpu) {
     write(Field::Cr4Mask, cr4::vmxe);
     write(Field::GuestCr0, capabilities.cr0_fixed0 & guest_cr0_mask);
     write(Field::GuestCr4, cr4::vmxe);
+    if (features.tsc_scaling)
+        write(Field::TscMultiplier, abi::tsc_ratio_one);
     write(Field::GuestPat, 0x0007040600070406);
     write(Field::GuestDr7, 0x400);
     write(Field::GuestRflags, rflags::fixed);

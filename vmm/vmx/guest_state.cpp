@@ -120,6 +120,9 @@ void import_msrs(Vcpu& vcpu) {
     write(Field::GuestSysenterEip, m.sysenter_eip);
     write(Field::GuestPat, m.pat);
     vcpu.tsc_aux = sane_tsc_aux(m.tsc_aux);
+    vcpu.tsc_ratio = sane_tsc_ratio(m.tsc_ratio, features.tsc_scaling);
+    if (features.tsc_scaling)
+        write(Field::TscMultiplier, vcpu.tsc_ratio);
     write(Field::TscOffset, m.tsc_offset);
 }
 
@@ -196,7 +199,8 @@ void export_msrs(Vcpu& vcpu) {
                        read(Field::GuestSysenterEip),
                        read(Field::GuestPat),
                        vcpu.tsc_aux,
-                       read(Field::TscOffset)};
+                       read(Field::TscOffset),
+                       vcpu.tsc_ratio};
 }
 
 } // namespace

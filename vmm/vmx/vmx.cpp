@@ -46,7 +46,7 @@ void describe_features() {
               features.invpcid ? ", INVPCID" : "", features.xsaves ? ", XSAVES" : "",
               features.preemption_timer ? ", preemption timer" : "",
               features.virtual_interrupts ? ", virtual-interrupt delivery" : "",
-              features.wait_for_sipi ? ", wait-for-SIPI" : "");
+              features.tsc_scaling ? ", TSC scaling" : "", features.wait_for_sipi ? ", wait-for-SIPI" : "");
 }
 
 // With software's own dirty bits (53; 54: may be written) where the CPU keeps none: the first write to a page
@@ -107,6 +107,10 @@ const NestedFormat* nested_format() {
 NestedAttributes control_memory_attributes(HostPhys address) {
     const TypedRun run = memory_type_at(mtrrs, raw(address));
     return {static_cast<std::uint64_t>(run.type) << ept_entry::type_shift, run.bytes};
+}
+
+bool scales_tsc() {
+    return features.tsc_scaling;
 }
 
 // What the control OS must not use, or could not: it needs a control that is off (section 25.3).
@@ -305,6 +309,7 @@ constinit const Backend vmx_backend = {.kind = abi::Backend::Vmx,
                                        .export_state = vmx::export_state,
                                        .nested_format = vmx::nested_format,
                                        .control_memory_attributes = vmx::control_memory_attributes,
+                                       .scales_tsc = vmx::scales_tsc,
                                        .hide_features = vmx::hide_features};
 
 } // namespace escalus::vmm

@@ -16,7 +16,7 @@ CpuidFunction leaves(const char* text, std::uint32_t version) {
             for (unsigned i = 0; i < 3; ++i)
                 std::memcpy(&r[i + 1], text + 4 * i, 4);
         } else if (leaf == abi::leaf_version) {
-            r = {version, 0, static_cast<std::uint32_t>(abi::Backend::Vmx), 0};
+            r = {version, abi::feature_tsc_ratio, static_cast<std::uint32_t>(abi::Backend::Vmx), 0};
         } else if (leaf == abi::leaf_host_page) {
             r = {0x89abc000, 0x1, 0, 0};
         }
@@ -30,6 +30,7 @@ TEST_CASE("the monitor is found by its CPUID leaves") {
     REQUIRE(found);
     CHECK(found->abi_version == 7);
     CHECK(found->backend == abi::Backend::Vmx);
+    CHECK(found->features == abi::feature_tsc_ratio);
     CHECK(raw(found->host_page) == 0x1'89ab'c000);
     CHECK_FALSE(discover_monitor(leaves("KVMKVMKVM\0\0\0", 1)));
 }

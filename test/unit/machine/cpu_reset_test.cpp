@@ -10,6 +10,7 @@ using namespace escalus;
 TEST_CASE("reset begins at the top of the address space, in real mode") {
     auto page = std::make_unique<abi::VcpuPage>();
     page->msrs.tsc_offset = 77;
+    page->msrs.tsc_ratio = 2 * abi::tsc_ratio_one;
     page->msrs.lstar = 1;
     page->event.valid = 1;
     reset_registers(*page, CpuReset::Reset, 0x800f12);
@@ -21,6 +22,7 @@ TEST_CASE("reset begins at the top of the address space, in real mode") {
     CHECK(page->msrs.pat == 0x0007040600070406);
     CHECK(page->msrs.lstar == 0);
     CHECK(page->msrs.tsc_offset == 77);
+    CHECK(page->msrs.tsc_ratio == 2 * abi::tsc_ratio_one);
     CHECK(page->event.valid == 0);
     CHECK(page->dirty == (abi::group_all | abi::group_fpu_reset));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/pc_machine.hpp"
+#include "devmodel/machine/tsc_ratio.hpp"
 #include "test/unit/machine/machine_fixture.hpp"
 
 #include <algorithm>
@@ -286,6 +287,73 @@ TEST_CASE_METHOD(Fixture, "while paused nothing runs and the TSC stands still") 
     machine->reset();
     CHECK(machine->state() == MachineState::Paused);
     machine->resume();
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "a TSC at another rate: from 0, over a pause, and for the timer that counts by it") {
+    constexpr std::uint64_t khz = 10'000'000;
+    config.tsc_khz = khz;
+    engine.scales_tsc = true;
+    auto& cpu = engine.vcpu(0);
+    std::uint64_t ratio = 0, first = 0, before = 0, after = 0, deadline = 0, fired = 0;
+    abi::Event event{};
+    const auto now = [](const abi::VcpuPage& page) {
+        return abi::scale_tsc(host_tsc(), page.msrs.tsc_ratio) + page.msrs.tsc_offset;
+    };
+    cpu.then(look([&](abi::VcpuPage& page) { ratio = page.msrs.tsc_ratio, first = now(page); }));
+    start();
+    cpu.wait_for_steps(1);
+    cpu.then(look([&](abi::VcpuPage& page) { before = now(page); }));
+    cpu.wait_for_steps(2);
+    machine->pause();
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    machine->resume();
+    cpu.then(look([&](abi::VcpuPage& page) { after = now(page); }));
+    cpu.then(write_msr(0x1b, 0xfee00000 | 0xd00));
+    cpu.then(write_msr(0x80f, 0x1ff));
+    cpu.then(write_msr(0x832, 0x40000 | 0x60)); // deadline mode
+    cpu.then([&](abi::VcpuPage& page) {
+        deadline = now(page) + khz * 20;
+        return write_msr(0x6e0, deadline)(page);
+    });
+    cpu.then([](abi::VcpuPage& page) {
+        page.rflags |= 0x200;
+        page.next_rip = page.rip + 1;
+        return ExitReason::Halt;
+    });
+    cpu.then(look([&](abi::VcpuPage& page) { event = page.event, fired = now(page); }));
+    cpu.wait_for_steps(9);
+    CHECK(ratio != abi::tsc_ratio_one);
+    const auto host_khz =
+        static_cast<double>(khz) * static_cast<double>(abi::tsc_ratio_one) / static_cast<double>(ratio);
+    CHECK(host_khz > 100'000);
+    CHECK(first < khz * 10'000); // ten seconds for a machine to start
+    CHECK(after >= before);
+    CHECK(event.vector == 0x60);
+    CHECK(fired >= deadline);
+    CHECK(fired - deadline < khz * 10'000);
+}
+
+TEST_CASE_METHOD(Fixture, "a TSC at another rate is refused where the CPU cannot do it") {
+    config.tsc_khz = 10'000'000;
+    CHECK_THROWS_WITH(start(), Catch::Matchers::Contains("tsc_khz = 10000000") &&
+                                   Catch::Matchers::Contains("Remove the line"));
+}
+
+TEST_CASE("ratios of TSCs convert both ways") {
+    const TscRatio same, half{1'250'000'000, 2'500'000'000}, odd{3'333'333'333, 2'495'999'996};
+    CHECK(same.fixed_point() == abi::tsc_ratio_one);
+    CHECK(half.to_guest(1'000'001) == 500'000);
+    CHECK(half.to_host(500'000) == 1'000'000);
+    CHECK(half.to_host(~0ull) == ~0ull); // beyond what the host's TSC can reach
+    CHECK((odd.fixed_point() & 0xffff) == 0);
+    for (const std::uint64_t ticks : {1ull, 12345ull, 99'999'999'999ull, 1ull << 60}) {
+        CHECK(odd.to_guest(odd.to_host(ticks)) >= ticks);
+        CHECK(odd.to_guest(odd.to_host(ticks) - 1) < ticks);
+    }
+    const auto second = odd.to_guest(2'495'999'996);
+    CHECK(second <= 3'333'333'333);
+    CHECK(second > 3'333'333'331);
 }
 
 TEST_CASE_METHOD(TwoProcessors, "application processors wait for INIT and SIPI") {

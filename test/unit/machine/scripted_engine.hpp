@@ -114,11 +114,13 @@ class ScriptedEngine final : public Engine {
         for (unsigned i = 0; i < vcpus; ++i)
             vcpus_.push_back(std::make_unique<ScriptedVcpu>());
     }
-    [[nodiscard]] EngineInfo info() const override { return {"script", "none", 1, 0, 0, 1}; }
+    [[nodiscard]] EngineInfo info() const override { return {"script", "none", 1, 0, 0, 1, scales_tsc}; }
     std::unique_ptr<EngineVm> create_vm(std::uint64_t, unsigned) override {
         return std::make_unique<Vm>(*this);
     }
     ScriptedVcpu& vcpu(unsigned index) { return *vcpus_.at(index); }
+
+    bool scales_tsc = false;
 
   private:
     class Vm final : public EngineVm {

@@ -64,6 +64,7 @@ TEST_CASE("parts of the hardware are switched off by name, and a wrong value lea
     CHECK(off("preemption-timer=off") == bit(HardwareOption::PreemptionTimer));
     CHECK(off("virtual-interrupts=off") == bit(HardwareOption::VirtualInterrupts));
     CHECK(off("wait-for-sipi=off") == bit(HardwareOption::WaitForSipi));
+    CHECK(off("tsc-scaling=off") == bit(HardwareOption::TscScaling));
     CHECK(off("vpid=off ept-ad=off") == (bit(HardwareOption::Vpid) | bit(HardwareOption::EptDirty)));
     CHECK(off("vpid=off vpid=on") == 0);
     CHECK(off("vpid=never") == 0);
