@@ -40,8 +40,7 @@ def kill(context):
              lambda: re.search(r"\d  preemption timer$", context.run(["escalus", "stat", following.name]).text, re.MULTILINE), 60)
 
 
-@boot_test("tsc-rate", "`tsc_khz`: the guest's TSC runs at that rate, and stays right when the guest sets it", target="vmx",
-           also_long_on=("bochs-svm",))
+@boot_test("tsc-rate", "`tsc_khz`: the guest's TSC runs at that rate, and stays right when the guest sets it", target="vmx")
 def tsc_rate(context):
     def rates(name, **keys):  # loosely: the control OS may take the processor away as the time is up
         guest = context.create(name, kernel=f"{TESTS}/guests/clock_rate", memory=32, **keys)

@@ -90,7 +90,7 @@ class LabMachine:
         kernel, initrd, monitor = self.parts.kernel[0], self.parts.initrd, self.parts.monitor
         line = f"{CONTROL_COMMAND_LINE} {self.options.command_line}".strip()
         if self.options.target in bochs.MODELS:
-            line = f"{line} {bochs.COMMAND_LINE}"
+            line = f"{line} {bochs.COMMAND_LINE} {bochs.WORDS_OF.get(self.options.target, '')}".strip()
             return KernelBoot(monitor, f"pool={self.options.pool} {self.options.monitor_options}", kernel, line, initrd)
         if monitor is None:
             return emulator.direct_boot(kernel, line, initrd)
