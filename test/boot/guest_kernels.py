@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Small Multiboot kernels (test/boot/guests): modules, and guests that misbehave in every way they know."""
+import re
 import time
 
 from lab import bochs
@@ -101,6 +102,17 @@ def task_switch(context):
     extra = "" if context.shared.target in bochs.MODELS else "no-debug-trap"
     text = _kernel(context, "task_switch", extra=extra).wait_serial(r"task-switch: \d+ failed, END", 90)
     require("task-switch: 0 failed" in text, text)
+
+
+@boot_test("task-priority", "interrupts that the task priority holds back come when it is lowered, and cost nothing until then",
+           also_on=("vmx",))
+def task_priority(context):
+    guest = _kernel(context, "task_priority")
+    text = guest.wait_serial(r"task priority: \d+ failed, END", 90)
+    require("task priority: 0 failed" in text, text)
+    counts = context.run(["escalus", "stat", guest.name], check=True).text
+    windows = re.search(r"^ *(\d+)  device model: irq window$", counts, re.MULTILINE)
+    require(windows is None or int(windows[1]) < 50, f"it left guest mode again and again:\n{counts}")
 
 
 @boot_test("registers", fresh=True, what="SSE and debug registers of guest and control OS stay apart")

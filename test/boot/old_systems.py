@@ -49,8 +49,7 @@ def floppinux(context):
     guest.wait_text(r"^abc", 60)
 
 
-@boot_test("openbsd-5.1", "OpenBSD 5.1's install floppy: boot loader, kernel by the MP table, the installer's question",
-           long=True)  # until it has been seen to pass
+@boot_test("openbsd-5.1", "OpenBSD 5.1's install floppy: boot loader, kernel by the MP table, the installer's question")
 def openbsd(context):
     guest = _floppy(context, "openbsd-5.1", 256)
     guest.wait_text(r"boot>", 240)

@@ -85,13 +85,14 @@ class WorldSwitch {
 }
 
 // A write of CR8 while V_IRQ is set ends QEMU 7.2 by an assertion (it changes the request without its lock),
-// and every interrupt handler of UEFI's writes it. It exits meanwhile, and is done by the monitor.
+// and every interrupt handler of UEFI's writes it. It exits meanwhile, and is done by the monitor, which then
+// looks at the priority again.
 void request_interrupt_window(Vmcb& vmcb, std::uint32_t vector) {
     VmcbControl& c = vmcb.control;
     c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
-    c.interrupt_control |= interrupt_control::irq;
     c.interrupt_control |=
         vector > 255 ? interrupt_control::ignore_tpr : vector >> 4 << interrupt_control::priority_shift;
+    c.interrupt_control = interrupt_control::offer_by_priority(c.interrupt_control);
     c.intercepts1 |= intercept1::vintr;
     c.cr_writes |= intercept_cr8;
     c.clean = 0;
@@ -164,7 +165,8 @@ class VirtualInterrupt {
             vcpu.event = event_;
         c.interrupt_control =
             (control_ & ~interrupt_control::tpr_mask) | (c.interrupt_control & interrupt_control::tpr_mask);
-        c.intercepts1 |= window_;
+        if ((c.intercepts1 |= window_) & intercept1::vintr)
+            c.interrupt_control = interrupt_control::offer_by_priority(c.interrupt_control);
         c.clean = 0;
     }
 

@@ -87,7 +87,14 @@ inline constexpr std::uint32_t vmrun = 1, vmmcall = 2, vmload = 4, vmsave = 8, s
 namespace interrupt_control {
 inline constexpr std::uint32_t tpr_mask = 0xff, irq = 1 << 8, priority_shift = 16, ignore_tpr = 1 << 20,
                                masking = 1 << 24;
+
+/// A virtual interrupt is taken when its priority is above the TPR (APM 2, section 15.21.4): V_IRQ is set
+/// just then. QEMU's TCG takes it when they are equal, too.
+constexpr std::uint32_t offer_by_priority(std::uint32_t control) {
+    const auto priority = control >> priority_shift & 15, tpr = control & 15;
+    return (control & ignore_tpr) != 0 || priority > tpr ? control | irq : control & ~irq;
 }
+} // namespace interrupt_control
 
 /// EVENTINJ and EXITINTINFO: APM 2, section 15.20.
 namespace event {

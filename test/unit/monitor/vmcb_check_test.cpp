@@ -35,6 +35,22 @@ TEST_CASE("valid states pass") {
     CHECK(violation([](Vmcb& v) { v.control.inject = event::valid | 3u << 8 | 14; }).empty());
 }
 
+TEST_CASE("a virtual interrupt is offered when its priority is above the TPR") {
+    using namespace interrupt_control;
+    const auto offered = [](std::uint32_t priority, std::uint32_t tpr, std::uint32_t more = 0) {
+        return (offer_by_priority(priority << priority_shift | tpr | more) & irq) != 0;
+    };
+    CHECK(offered(5, 4));
+    CHECK_FALSE(offered(5, 5));
+    CHECK_FALSE(offered(5, 6));
+    CHECK(offered(15, 14));
+    CHECK_FALSE(offered(0, 0));
+    CHECK(offered(0, 15, ignore_tpr));
+    CHECK_FALSE(offered(5, 5, irq | masking)); // taken back when the TPR rises
+    CHECK(offer_by_priority(5u << priority_shift | 4 | masking) ==
+          (5u << priority_shift | 4 | masking | irq));
+}
+
 TEST_CASE("each consistency check is named") {
     CHECK(violation([](Vmcb& v) { v.save.efer &= ~efer::svme; }).find("SVME") != std::string::npos);
     CHECK(violation([](Vmcb& v) { v.save.cr0 |= cr0::nw; }).find("NW") != std::string::npos);
