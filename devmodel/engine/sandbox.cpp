@@ -231,6 +231,11 @@ constexpr int network_calls[] = {SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(lis
 
 constexpr unsigned long allowed_ioctls[] = {FIONBIO, FIONREAD, TCGETS, TIOCGWINSZ, TIOCINQ, TIOCOUTQ};
 
+/// A condition on an argument; libseccomp's macros for it are C.
+constexpr scmp_arg_cmp argument(unsigned index, scmp_compare operation, scmp_datum_t a, scmp_datum_t b = 0) {
+    return {index, operation, a, b};
+}
+
 class Filter {
   public:
     Filter() : context_{seccomp_init(SCMP_ACT_TRAP)} {
@@ -272,8 +277,8 @@ void allow_network(Filter& filter) {
         filter.rule(SCMP_ACT_ALLOW, call);
     for (scmp_datum_t family = 0; family < AF_MAX; ++family)
         filter.rule(family == AF_INET || family == AF_INET6 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EACCES),
-                    SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, family));
-    filter.rule(SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), SCMP_A0(SCMP_CMP_GE, AF_MAX));
+                    SCMP_SYS(socket), argument(0, SCMP_CMP_EQ, family));
+    filter.rule(SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), argument(0, SCMP_CMP_GE, AF_MAX));
     // Every combination of the flags that do more than read, since a rule compares for equality only.
     constexpr std::array<scmp_datum_t, 5> bits{O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND};
     scmp_datum_t all = 0;
@@ -284,8 +289,8 @@ void allow_network(Filter& filter) {
         for (unsigned i = 0; i < bits.size(); ++i)
             flags |= (chosen >> i & 1) != 0 ? bits.at(i) : 0;
         const auto action = flags == O_RDONLY ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EACCES);
-        filter.rule(action, SCMP_SYS(open), SCMP_A1(SCMP_CMP_MASKED_EQ, all, flags));
-        filter.rule(action, SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, all, flags));
+        filter.rule(action, SCMP_SYS(open), argument(1, SCMP_CMP_MASKED_EQ, all, flags));
+        filter.rule(action, SCMP_SYS(openat), argument(2, SCMP_CMP_MASKED_EQ, all, flags));
     }
 }
 
@@ -302,9 +307,9 @@ void filter_system_calls(const SandboxOptions& options) {
     for (const int call : refused)
         filter.rule(SCMP_ACT_ERRNO(EACCES), call);
     for (const auto request : allowed_ioctls)
-        filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, request));
+        filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), argument(1, SCMP_CMP_EQ, request));
     if (options.tap_offloads)
-        filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, TUNSETOFFLOAD));
+        filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(ioctl), argument(1, SCMP_CMP_EQ, TUNSETOFFLOAD));
     if (options.user_network)
         allow_network(filter);
     else
@@ -312,16 +317,17 @@ void filter_system_calls(const SandboxOptions& options) {
     // Threads, not processes. clone3 hides its flags in memory, so the C library is told to use clone.
     filter.rule(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
     filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(clone),
-                SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM));
+                argument(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM));
     // The VNC server puts a pair of sockets between each viewer and libvncserver.
-    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(socketpair), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(socketpair), argument(0, SCMP_CMP_EQ, AF_UNIX));
     // Memory that is both writable and executable, or becomes executable, is an attacker's. What else could
     // make some (pkey_mprotect, shmat, memfd_create, personality) is not in the list, and mremap keeps the
     // protection that there is.
-    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(mmap), argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), argument(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     // Signals to threads of this process only: the kick of a vCPU, and abort().
-    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(getpid())));
+    filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(tgkill),
+                argument(0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(getpid())));
     filter.load();
 }
 

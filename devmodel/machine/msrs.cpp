@@ -11,15 +11,15 @@ constexpr std::uint32_t platform_id = 0x17, bios_update = 0x79, bios_signature =
                         misc_enable = 0x1a0, debug_control = 0x1d9, mtrr_physical_base = 0x200,
                         mtrr_fixed_64k = 0x250, mtrr_fixed_16k_1 = 0x258, mtrr_fixed_16k_2 = 0x259,
                         mtrr_fixed_4k = 0x268, mtrr_default = 0x2ff, mc0_ctl = 0x400;
-// AMD
+// AMD; its patch level is what Intel calls bios_signature
 constexpr std::uint32_t performance_0 = 0xc0010000, syscfg = 0xc0010010, hwcr = 0xc0010015,
                         top_of_memory = 0xc001001a, top_of_memory_2 = 0xc001001d, nb_cfg = 0xc001001f,
-                        patch_level = 0x8b, patch_loader = 0xc0010020, osvw_length = 0xc0010140,
-                        osvw_status = 0xc0010141, cstate_address = 0xc0010073, pstate_limit = 0xc0010061,
-                        pstate_control = 0xc0010062, pstate_status = 0xc0010063, pstate_0 = 0xc0010064,
-                        ls_cfg = 0xc0011020, ic_cfg = 0xc0011021, dc_cfg = 0xc0011022, fp_cfg = 0xc0011028,
-                        de_cfg = 0xc0011029, bu_cfg2 = 0xc001102a, interrupt_pending = 0xc0010055,
-                        smm_base = 0xc0010111, bu_cfg = 0xc0011023;
+                        patch_loader = 0xc0010020, osvw_length = 0xc0010140, osvw_status = 0xc0010141,
+                        cstate_address = 0xc0010073, pstate_limit = 0xc0010061, pstate_control = 0xc0010062,
+                        pstate_status = 0xc0010063, pstate_0 = 0xc0010064, ls_cfg = 0xc0011020,
+                        ic_cfg = 0xc0011021, dc_cfg = 0xc0011022, fp_cfg = 0xc0011028, de_cfg = 0xc0011029,
+                        bu_cfg2 = 0xc001102a, interrupt_pending = 0xc0010055, smm_base = 0xc0010111,
+                        bu_cfg = 0xc0011023;
 } // namespace msr
 constexpr std::uint64_t all = ~0ull;
 
