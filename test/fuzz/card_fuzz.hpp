@@ -126,6 +126,7 @@ struct CardMachine {
             frame[12] = 0x81;
         if (wire.card->can_receive())
             wire.card->receive(std::span{frame}.first(size), {});
+        wire.card->end_of_frames();
     }
     /// Operations 11 to 15.
     void common(unsigned op, std::uint8_t selector, Input& in) {
@@ -156,13 +157,5 @@ struct CardMachine {
         }
     }
 };
-
-template <typename Guest>
-void run(std::span<const std::uint8_t> bytes) {
-    auto guest = std::make_unique<Guest>();
-    Input in{bytes};
-    while (!in.empty())
-        guest->step(in);
-}
 
 } // namespace escalus::fuzz

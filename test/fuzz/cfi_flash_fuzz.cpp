@@ -20,6 +20,10 @@ constexpr std::uint64_t end = 0xffc00000, size = 3 * CfiFlash::block_size, base 
 struct Machine {
     Machine() { flash.reset(ResetKind::PowerOn); }
 
+    void finish() {
+        flash.reset(ResetKind::System);
+        check();
+    }
     void step(Input& in) {
         constexpr std::array<std::uint8_t, 16> commands{0x01, 0x10, 0x20, 0x40, 0x50, 0x60, 0x70, 0x90,
                                                         0x98, 0xb0, 0xd0, 0xe8, 0xff, 0xd0, 0x10, 0x00};
@@ -73,11 +77,5 @@ struct Machine {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t length) {
-    Machine machine;
-    Input in{{bytes, length}};
-    while (!in.empty())
-        machine.step(in);
-    machine.flash.reset(ResetKind::System);
-    machine.check();
-    return 0;
+    return fuzz::run<Machine>(bytes, length);
 }

@@ -93,6 +93,5 @@ struct Guest : fuzz::CardMachine<E1000> {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
-    fuzz::run<Guest>({bytes, size});
-    return 0;
+    return fuzz::run<Guest>(bytes, size);
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The bytes of a fuzz target's input, taken one after the other; zeros when they are used up.
+// The bytes of a fuzz target's input, taken one after the other; zeros when they are used up. And what all
+// targets do with them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 namespace escalus::fuzz {
@@ -25,5 +28,17 @@ struct Input {
         return value;
     }
 };
+
+/// A fuzz target: the input is a program, each of whose steps has as many bytes as it needs.
+template <typename Guest>
+int run(const std::uint8_t* bytes, std::size_t size) {
+    const auto guest = std::make_unique<Guest>();
+    Input in{{bytes, size}};
+    while (!in.empty())
+        guest->step(in);
+    if constexpr (requires { guest->finish(); })
+        guest->finish();
+    return 0;
+}
 
 } // namespace escalus::fuzz

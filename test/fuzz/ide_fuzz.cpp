@@ -126,10 +126,6 @@ struct Machine {
 };
 } // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    Machine machine;
-    Input in{{data, size}};
-    while (!in.empty())
-        machine.step(in);
-    return 0;
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    return fuzz::run<Machine>(bytes, size);
 }

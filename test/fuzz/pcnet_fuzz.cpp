@@ -104,6 +104,5 @@ struct Guest : fuzz::CardMachine<Pcnet> {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
-    fuzz::run<Guest>({bytes, size});
-    return 0;
+    return fuzz::run<Guest>(bytes, size);
 }

@@ -196,6 +196,9 @@ struct Guest {
         else
             line.arrive(in.bytes.first(std::min<std::size_t>(selector & 31, in.bytes.size())));
     }
+    void finish() {
+        clock.advance(ns_per_second); // whatever runs on is a bounded number of events
+    }
     void step(Input& in) {
         const auto op = in.byte(), selector = in.byte();
         auto& processor = (op & 0x80) != 0 ? second : first;
@@ -300,11 +303,6 @@ struct Guest {
 };
 } // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    Guest guest;
-    Input in{{data, size}};
-    while (!in.empty())
-        guest.step(in);
-    guest.clock.advance(ns_per_second); // whatever runs on is a bounded number of events
-    return 0;
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    return fuzz::run<Guest>(bytes, size);
 }

@@ -112,12 +112,4 @@ struct UsbMachine {
     UsbTablet* tablet = nullptr;
 };
 
-template <typename Machine>
-void run_usb(std::span<const std::uint8_t> bytes) {
-    Machine machine;
-    Input in{bytes};
-    while (!in.empty())
-        machine.step(in);
-}
-
 } // namespace escalus::fuzz

@@ -95,6 +95,7 @@ struct Machine {
         if (seen.pixels.size() != std::size_t{seen.width} * seen.height)
             std::abort();
     }
+    void finish() { look(1); }
     void step(Input& in) {
         const auto op = in.byte(), selector = in.byte();
         switch (op & 15) {
@@ -168,11 +169,6 @@ struct Machine {
 };
 } // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    Machine machine;
-    Input in{{data, size}};
-    while (!in.empty())
-        machine.step(in);
-    machine.look(1);
-    return 0;
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    return fuzz::run<Machine>(bytes, size);
 }

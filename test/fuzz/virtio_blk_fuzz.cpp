@@ -158,9 +158,5 @@ struct Machine {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
-    Machine machine;
-    Input in{{bytes, size}};
-    while (!in.empty())
-        machine.step(in);
-    return 0;
+    return fuzz::run<Machine>(bytes, size);
 }

@@ -145,6 +145,8 @@ struct Machine {
             const std::vector<std::uint8_t> frame(std::size_t{selector} * (op >> 4), in.byte());
             if (cable.card->can_receive() || (selector & 1) != 0)
                 cable.card->receive(frame, {.needs_checksum = (op & 0x20) != 0});
+            if ((op & 0x40) == 0) // or more of them come together
+                cable.card->end_of_frames();
             break;
         }
         case 12: {
@@ -184,9 +186,5 @@ struct Machine {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
-    Machine machine;
-    Input in{{bytes, size}};
-    while (!in.empty())
-        machine.step(in);
-    return 0;
+    return fuzz::run<Machine>(bytes, size);
 }

@@ -171,6 +171,5 @@ struct Machine : fuzz::UsbMachine {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    fuzz::run_usb<Machine>({data, size});
-    return 0;
+    return fuzz::run<Machine>(data, size);
 }

@@ -44,6 +44,12 @@ def _parser():
     test.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     test.add_argument("--target", choices=("svm", "kvm"), help="for the tests that do not name one themselves")
 
+    fuzz = commands.add_parser("fuzz", help="run the fuzz targets")
+    fuzz.add_argument("names", nargs="*", metavar="NAME", help="`nvme_fuzz` and so on (default: all)")
+    fuzz.add_argument("--seconds", type=int, default=600, metavar="N", help="for each of them (default 600)")
+    fuzz.add_argument("--jobs", type=int, metavar="N", help="how many at once (default: one for each CPU)")
+    fuzz.add_argument("--keep", action="store_true", help="add to the corpus in the tree what reaches more than it")
+
     bench = commands.add_parser("bench", help="measure against KVM")
     bench.add_argument("--output", metavar="FILE.md", help="where the table goes (default docs/BENCHMARK.md)")
     bench.add_argument("--only", metavar="PATTERN", action="append", help="only measurements whose name matches")
@@ -73,6 +79,9 @@ def main():
         if arguments.action == "bench":
             from . import bench
             return bench.main(arguments)
+        if arguments.action == "fuzz":
+            from . import fuzz
+            return fuzz.main(arguments)
         if arguments.action == "help":
             parser.print_help()
             return 0
