@@ -16,7 +16,7 @@ PHASES = {"sequential-write": "writing 1 MiB at a time", "sequential-read": "rea
           "random-write": "writing 4 KiB here and there", "random-read": "reading 4 KiB here and there",
           "receive": "receiving", "send": "sending"}
 QUIET = 5  # seconds that a guest is quiet before each phase and after the last
-RECEIVED, SENT = 32 << 20, 32 << 20  # bytes
+RECEIVED, SENT, BLOCK = 32 << 20, 32 << 20, 64 << 10  # bytes
 ADDRESS = "10.9.8.1"
 COMPUTE = "usr/share/escalus-tests/compute"
 COMPUTE_ROUNDS = 6
@@ -103,9 +103,11 @@ def card(side, kind, results):
     side.linux("card", _words(side, "load-network"), card=kind)
     testing.wait_for("the bridge", lambda: side.lab.run(f"ip link show {bench_sides.BRIDGE}").code == 0, 60)
     side.lab.run(f"ip addr add {ADDRESS}/24 dev {bench_sides.BRIDGE}", check=True)
-    side.lab.run("nc -l -p 5001 -e sh -c 'dd bs=64k of=/dev/null 2>/tmp/received' >/dev/null 2>&1 </dev/null &")
+    side.lab.run(f"nc -l -p 5001 -e sh -c 'dd bs={BLOCK} iflag=fullblock of=/dev/null 2>/tmp/received' "
+                 ">/dev/null 2>&1 </dev/null &")
     _follow(side, "card", results, kind)
-    testing.wait_for("all that was sent", lambda: f"{SENT} bytes" in side.lab.run("cat /tmp/received").text, 60)
+    testing.wait_for("all that was sent",
+                     lambda: f"{SENT // BLOCK}+0 records in" in side.lab.run("cat /tmp/received").text, 60)
     side.stop("card")
     side.lab.run(f"ip link del {bench_sides.BRIDGE}")
 
