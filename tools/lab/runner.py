@@ -2,8 +2,9 @@
 """`./lab test`: every check and boot test, a line each, and a last line `N passed, N failed, N skipped`.
 
 As many boot tests run at once as this computer has CPUs (at most two). Those that use the shared machine are taken from
-one queue, those of a target that is emulated slowly from another, and who is done with these goes on with the tests that
-need machines of their own. A machine that no longer answers after a test is replaced."""
+one queue, those of a target that is emulated slowly from another. Who is done with these goes on with the tests that need
+machines of their own, and then with what is left of the first queue. A machine that no longer answers after a test is
+replaced."""
 import importlib.util
 import itertools
 import os
@@ -260,18 +261,20 @@ def run_boot_tests(tests, target, report):
         if not test.own_machine and not test.fresh:
             together[test.target].append(test)
     stop = threading.Event()
+    main_queue = _queue_of(together.get(None, []))
 
     def work(name, queued):
         _on_shared_machine(queued, shared[name], report, stop)
         _on_own_machines(own, shared, report, stop)
+        if queued is not main_queue and None in shared:
+            _on_shared_machine(main_queue, shared[None], report, stop)
 
     # Targets that are emulated slowly have one machine each, begun at once; the other CPUs are for the main one.
     slow = [name for name in shared if name is not None]
     cpus = max(1, min(2, build.jobs()))
     turns = [(name, _queue_of(together[name])) for name in slow]
     if None in shared:
-        queued = _queue_of(together[None])
-        turns += [(None, queued)] * max(1, cpus - len(slow))
+        turns += [(None, main_queue)] * max(1, cpus - len(slow))
     elif len(turns) < cpus:
         turns.append((slow[0], queue.Queue()))
     workers = [threading.Thread(target=work, args=turn, daemon=True) for turn in turns]
