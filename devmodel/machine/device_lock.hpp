@@ -5,12 +5,17 @@
 // the C library touches more pages than the rest of an exit's way through the machine, and every page costs a
 // walk of two tables after a world switch. "Futexes Are Tricky" (U. Drepper, 2011), section 6, mutex 2.
 //
-// Lockable (for std::scoped_lock, std::unique_lock, std::condition_variable_any). Not recursive. As fair as
-// the kernel's wake-up.
+// State: who has it, and what others left to be done under it. A thread that must not wait (a disk's worker)
+// leaves its work to the holder, who does it before the lock is free: so it is done soon, by a thread that
+// runs anyway, and nobody wakes up for it.
+//
+// Lockable (for std::scoped_lock, std::unique_lock). Not recursive. As fair as the kernel's wake-up. For
+// conditions there is DeviceCondition: what is left to a thread that is about to wait may notify it.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <mutex> // what takes it: std::scoped_lock, std::unique_lock
 
 namespace escalus {
@@ -18,6 +23,7 @@ namespace escalus {
 class DeviceLock {
   public:
     DeviceLock() = default;
+    ~DeviceLock(); ///< forgets what was left to be done
     DeviceLock(const DeviceLock&) = delete;
     DeviceLock& operator=(const DeviceLock&) = delete;
 
@@ -27,14 +33,31 @@ class DeviceLock {
     }
     [[nodiscard]] bool try_lock() {
         auto expected = free;
-        return state_.compare_exchange_strong(expected, taken, std::memory_order_acquire);
+        return state_.compare_exchange_strong(expected, taken);
     }
     void unlock() {
-        if (state_.exchange(free, std::memory_order_release) == awaited) [[unlikely]]
+        do_left_work();
+        if (state_.exchange(free) == awaited) [[unlikely]]
             wake_one();
+        // Whoever left something since, and found the lock taken, relies on this look.
+        if (left_.load() != nullptr) [[unlikely]]
+            take_care_of_left_work();
+    }
+
+    /// Runs `work` with the lock held: now if it is free, otherwise by its holder. Never waits. Works run in
+    /// the order in which they were left. They must not throw.
+    void run_held(std::function<void()> work);
+    /// Does what others left; for a holder who wants its effects before giving the lock back.
+    void do_left_work() {
+        if (left_.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
+            do_all_left_work();
     }
 
   private:
+    struct Work {
+        std::function<void()> run;
+        Work* next;
+    };
     static constexpr std::uint32_t free = 0, taken = 1, awaited = 2; ///< awaited: taken, and others may wait
 
     [[gnu::cold, gnu::noinline]] void wait() {
@@ -42,8 +65,11 @@ class DeviceLock {
             state_.wait(awaited, std::memory_order_relaxed);
     }
     [[gnu::cold, gnu::noinline]] void wake_one() { state_.notify_one(); }
+    void do_all_left_work();
+    void take_care_of_left_work();
 
     std::atomic<std::uint32_t> state_ = free;
+    std::atomic<Work*> left_ = nullptr; // the newest first
 };
 
 } // namespace escalus

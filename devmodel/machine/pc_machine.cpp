@@ -83,6 +83,8 @@ PcMachine::PcMachine(boost::asio::io_context& loop, Engine& engine, const Machin
 
 PcMachine::~PcMachine() {
     stop();
+    vcpus_.clear();
+    lock_.lock(); // and never given back: no disk's worker shall find a device that is half gone
 }
 
 void PcMachine::build_processors(std::uint64_t tsc_hz) {
@@ -350,7 +352,7 @@ std::vector<Machine::RemovableDrive> PcMachine::removable_drives() {
 
 void PcMachine::insert_medium(const std::string& device, Descriptor image, const std::string& path,
                               bool force) {
-    auto medium = adopt_image(std::move(image), path, device, loop_, lock_);
+    auto medium = adopt_image(std::move(image), path, device, lock_);
     const std::lock_guard lock{lock_};
     board_.insert_medium(device, std::move(medium), force);
 }

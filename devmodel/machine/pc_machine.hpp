@@ -6,14 +6,13 @@
 #pragma once
 
 #include "devmodel/engine/near_memory.hpp"
-#include "devmodel/machine/device_lock.hpp"
+#include "devmodel/machine/device_condition.hpp"
 #include "devmodel/machine/direct_boot.hpp"
 #include "devmodel/machine/guest_clock.hpp"
 #include "devmodel/machine/machine.hpp"
 #include "devmodel/machine/pc_board.hpp"
 #include "devmodel/machine/vcpu_thread.hpp"
 
-#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -81,7 +80,7 @@ class PcMachine final : public Machine, public NearMemory, private VcpuHost {
     std::unique_ptr<DirectBoot> direct_boot_; // null: the firmware boots
     std::unique_ptr<Emulator> emulator_;
     std::vector<std::unique_ptr<VcpuThread>> vcpus_;
-    std::condition_variable_any held_changed_;
+    DeviceCondition held_changed_;
 
     MachineState state_ = MachineState::Created;
     bool stopping_ = false; // a reset, power-off or crash is under way

@@ -66,7 +66,7 @@ void VcpuThread::let_go() {
     wake_.notify_one();
 }
 
-void VcpuThread::hold(std::condition_variable_any& changed) {
+void VcpuThread::hold(DeviceCondition& changed) {
     may_run_ = false;
     held_changed_ = &changed;
     wake();
@@ -141,6 +141,7 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
 [[gnu::hot]] void VcpuThread::run_loop() {
     std::unique_lock lock{around_.lock};
     while (!quit_) {
+        around_.lock.do_left_work();
         if (!may_run_) {
             if (!std::exchange(held_, true) && held_changed_ != nullptr)
                 held_changed_->notify_all();

@@ -13,12 +13,11 @@
 #include "devmodel/engine/engine.hpp"
 #include "devmodel/engine/near_memory.hpp"
 #include "devmodel/machine/apic_window.hpp"
-#include "devmodel/machine/device_lock.hpp"
+#include "devmodel/machine/device_condition.hpp"
 #include "devmodel/machine/guest_clock.hpp"
 #include "devmodel/machine/msrs.hpp"
 #include "devmodel/machine/tsc_ratio.hpp"
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -67,7 +66,7 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     void start(const CpuMask* cpus);
     void let_go();
     /// Takes the vCPU out of guest mode. It is out once held() says so; `changed` is notified then.
-    void hold(std::condition_variable_any& changed);
+    void hold(DeviceCondition& changed);
     [[nodiscard]] bool held() const { return !thread_.joinable() || held_; }
     void quit();
     void join();
@@ -126,8 +125,8 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     bool bootstrap_;
 
     std::thread thread_;
-    std::condition_variable_any wake_;
-    std::condition_variable_any* held_changed_ = nullptr;
+    DeviceCondition wake_;
+    DeviceCondition* held_changed_ = nullptr;
     bool may_run_ = false;
     bool quit_ = false;
     bool held_ = false;

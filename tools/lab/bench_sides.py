@@ -102,9 +102,9 @@ class EscalusSide(Side):
 class KvmSide(Side):
     title = "KVM + QEMU"
 
-    def _start(self, name, options, memory=GUEST_MEMORY):
+    def _start(self, name, options, memory=GUEST_MEMORY, processors=1):
         self.lab.run(f"rm -f /tmp/{name}.serial")
-        self.lab.run(f"qemu-system-x86_64 -accel kvm -machine pc -cpu host -smp 1 -m {memory} -display none "
+        self.lab.run(f"qemu-system-x86_64 -accel kvm -machine pc -cpu host -smp {processors} -m {memory} -display none "
                      f"-vga std -nodefaults -no-reboot -serial file:/tmp/{name}.serial "
                      f"-monitor tcp:127.0.0.1:{MONITOR_PORT},server,nowait {options} "
                      f">/tmp/{name}.log 2>&1 </dev/null & echo $! >/tmp/{name}.pid")
@@ -113,7 +113,7 @@ class KvmSide(Side):
         self._start(name, f"-kernel /{kernel}" + (f" -initrd /{ramdisk}" if ramdisk else "")
                     + (f" -append '{extra}'" if extra else ""))
 
-    def linux(self, name, extra, disk=None, card=None):
+    def linux(self, name, extra, disk=None, card=None, processors=1):
         """As on the other side."""
         disks = {"ide": "-drive file=/media/data,format=raw,if=ide",
                  "ahci": "-device ich9-ahci,id=ahci -drive file=/media/data,format=raw,if=none,id=d "
@@ -124,7 +124,8 @@ class KvmSide(Side):
         if card:
             options = (f"-netdev tap,id=n,ifname={TAP},script=no,downscript=no "
                        f"-device {cards[card]},netdev=n,romfile=,mac=00:16:3e:00:00:01")
-        self._start(name, f"-kernel /{LINUX} -initrd /{LINUX_RAMDISK} -append '{extra}' {options}")
+        self._start(name, f"-kernel /{LINUX} -initrd /{LINUX_RAMDISK} -append '{extra}' {options}",
+                    processors=processors)
         if card:
             testing.wait_for(f"{TAP} is there", lambda: self.lab.run(f"ip link show {TAP}").code == 0, 60)
             self.lab.run(f"brctl addbr {BRIDGE} && brctl addif {BRIDGE} {TAP} && ip link set {TAP} up && "

@@ -111,9 +111,10 @@ class Channel:
     def get(self, path):
         return self.run(f"cat {shlex.quote(path)}", check=True).out
 
-    def terminal(self, command):
-        """A command on a pseudo terminal of the control OS, for a test that types: a Terminal."""
-        return Terminal(self._open(b"T", command, 30))
+    def terminal(self, command, record=None):
+        """A command on a pseudo terminal of the control OS, for a test that types: a Terminal. `record`: a file that
+        gets all that is shown, as it comes."""
+        return Terminal(self._open(b"T", command, 30), record)
 
     def interactive(self, command):
         """Gives the user's terminal to a command on a pseudo terminal of the control OS; its exit code."""
@@ -160,8 +161,9 @@ class Channel:
 class Terminal:
     """A command's terminal, typed on and read by a program. What runs on it ends with it."""
 
-    def __init__(self, link):
+    def __init__(self, link, record=None):
         self.link = link
+        self.record = open(record, "wb", buffering=0) if record else None
         self.shown = ""  # everything, from the start
         self.code = None
 
@@ -170,6 +172,8 @@ class Terminal:
 
     def __exit__(self, *_):
         self.link.close()
+        if self.record:
+            self.record.close()
 
     def type(self, text):
         _send(self.link, b"I", text.encode())
@@ -203,3 +207,5 @@ class Terminal:
                 self.code = struct.unpack("<i", payload)[0]
             else:
                 self.shown += payload.decode(errors="replace")
+                if self.record:
+                    self.record.write(payload)

@@ -138,6 +138,14 @@ def tidy(budget=None):
                f"the {budget} s for clang-tidy were over; the next run goes on there, --long takes the time")
 
 
+def wake_ups():
+    """The stress of wake-ups that takes minutes."""
+    started = time.monotonic()
+    done = subprocess.run([paths.BUILD / "release/test/unit/machine/unit_machine", "[.hour]"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    yield "wake-ups-hour", "pass" if done.returncode == 0 else "fail", time.monotonic() - started, done.stdout[-4000:]
+
+
 def unit(preset):
     """Builds a preset and runs its unit tests; one line each."""
     started = time.monotonic()

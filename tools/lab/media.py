@@ -68,7 +68,7 @@ def recognise_disk(path):
         raise LabError(f"{path} cannot be read: permission denied")
 
 
-def _made(name, inputs, make):
+def made(name, inputs, make):
     """The file build/lab/media/NAME, made by make(path) unless the inputs are those it was made of."""
     target = paths.ensure(paths.MEDIA) / name
     stamp = target.with_suffix(target.suffix + ".made-of")
@@ -115,7 +115,7 @@ def make_grub_iso(target, menu, files, platforms=("i386-pc",)):
 
 def grub_iso(name, menu, files, platforms=("i386-pc",)):
     """The same, made anew only when what it is made of has changed."""
-    return _made(name, [menu, platforms, *[Path(source) for source in files.values()], *files],
+    return made(name, [menu, platforms, *[Path(source) for source in files.values()], *files],
                  lambda target: make_grub_iso(target, menu, files, platforms))
 
 

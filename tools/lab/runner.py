@@ -293,7 +293,8 @@ def main(arguments):
     picked = chosen(tests, arguments)
     if arguments.list:
         for name, what in (("formatting", "clang-format"), ("clang-tidy", "over changed sources"),
-                           ("unit", "ctest of the presets release and sanitize")):
+                           ("unit", "ctest of the presets release and sanitize"),
+                           ("wake-ups-hour", "a stress of wake-ups: as many as in an hour of 4 vCPUs  [long]")):
             say(f"  {name:<28}{what}")
         for test in tests:
             notes = [note for note, on in (("quick", test.quick), ("long", test.long)) if on]
@@ -319,6 +320,10 @@ def main(arguments):
         add(checks.unit("release") if wanted("unit") else _build_only())
     if wanted("unit"):
         add(checks.unit("sanitize"))
+    if wanted("wake-ups-hour") and (arguments.long or arguments.only):
+        if not wanted("unit"):
+            add(_build_only())
+        add(checks.wake_ups())
     if not report.failed or not any(name.startswith("build") for name in report.failed):
         run_boot_tests(picked, target, report)
     if wanted("clang-tidy") and not arguments.quick:

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Where a disk's bytes live. Asynchronous: a completion comes on the loop thread with the device lock held,
-// or before the call returns when the data was at hand (the page cache), which spares the guest a trip
-// through the loop.
+// Where a disk's bytes live. Asynchronous: a completion comes on some thread with the device lock held, or
+// before the call returns when the data was at hand (the page cache).
+//
+// Destroyed with the device lock held, or when no other thread runs the machine's devices any more; not by a
+// completion.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +50,14 @@ class BlockBackend {
     /// into guest memory, which must not be handed to a request that outlives the call.
     virtual bool try_read(std::uint64_t /*offset*/, std::span<const std::span<std::uint8_t>> /*pieces*/) {
         return false;
+    }
+    /// How many pieces write_pieces() takes; 0: it does not work.
+    [[nodiscard]] virtual std::size_t most_write_pieces() const { return 0; }
+    /// write() of several pieces in one go. They stay where they are until the completion and for as long as
+    /// this lives, as guest memory does; of bytes that change meanwhile, either value is written.
+    virtual void write_pieces(std::uint64_t /*offset*/, std::span<const std::span<std::uint8_t>> /*pieces*/,
+                              Completion done) {
+        std::move(done)(std::make_error_code(std::errc::operation_not_supported));
     }
 };
 

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <fcntl.h>
@@ -62,17 +61,40 @@ std::error_code read_all(int fd, std::uint64_t offset, std::span<std::uint8_t> d
     return {};
 }
 
-std::error_code write_all(int fd, std::uint64_t offset, std::span<const std::uint8_t> data) {
-    while (!data.empty()) {
-        const auto n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
+// The pieces without their first `bytes` bytes.
+std::span<iovec> without(std::span<iovec> pieces, std::size_t bytes) {
+    while (!pieces.empty() && bytes >= pieces.front().iov_len) {
+        bytes -= pieces.front().iov_len;
+        pieces = pieces.subspan(1);
+    }
+    if (bytes != 0)
+        pieces.front() = {static_cast<std::uint8_t*>(pieces.front().iov_base) + bytes, // NOLINT
+                          pieces.front().iov_len - bytes};
+    return pieces;
+}
+
+std::error_code write_all(int fd, std::uint64_t offset, std::span<iovec> pieces) {
+    while (!(pieces = without(pieces, 0)).empty()) {
+        const auto n =
+            ::pwritev(fd, pieces.data(), static_cast<int>(pieces.size()), static_cast<off_t>(offset));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return n < 0 ? system_error(errno) : std::make_error_code(std::errc::no_space_on_device);
-        data = data.subspan(static_cast<std::size_t>(n));
+        pieces = without(pieces, static_cast<std::size_t>(n));
         offset += static_cast<std::uint64_t>(n);
     }
     return {};
+}
+
+// iovec has no const; the kernel only reads from it.
+iovec piece_of(std::span<const std::uint8_t> data) {
+    return {const_cast<std::uint8_t*>(data.data()), data.size()}; // NOLINT
+}
+
+std::error_code write_all(int fd, std::uint64_t offset, std::span<const std::uint8_t> data) {
+    auto piece = piece_of(data);
+    return write_all(fd, offset, std::span{&piece, 1});
 }
 
 /// fstat() that works in the sandbox: the C library makes it from newfstatat, which takes paths as well and
@@ -87,19 +109,17 @@ bool look_at(int fd, struct stat& info) {
 } // namespace
 
 struct FileBackend::State {
-    State(std::string image_path, Descriptor descriptor, boost::asio::io_context& io, DeviceLock& device_lock)
-        : path{std::move(image_path)}, fd{std::move(descriptor)}, loop{io}, lock{device_lock} {}
+    State(std::string image_path, Descriptor descriptor, DeviceLock& device_lock)
+        : path{std::move(image_path)}, fd{std::move(descriptor)}, lock{device_lock} {}
 
-    // Runs `work` on the worker, then `done` on the loop with the device lock held, unless the backend has
-    // been destroyed in between.
+    // Runs `work` on the worker, then `done` with the device lock held, unless the backend has been destroyed
+    // in between. The worker never waits for the lock: who has it may be destroying this.
     template <typename Work>
     void submit(Work work, Completion done) {
         ++pending;
         boost::asio::post(worker, [this, work = std::move(work), done = std::move(done)]() mutable {
             const auto error = work();
-            boost::asio::post(loop, [this, error, done = std::move(done), alive = std::weak_ptr{token},
-                                     &device_lock = lock]() {
-                const std::scoped_lock guard{device_lock};
+            lock.run_held([this, error, done = std::move(done), alive = std::weak_ptr{token}] {
                 if (alive.expired())
                     return;
                 --pending;
@@ -118,11 +138,10 @@ struct FileBackend::State {
         return offset <= size && bytes <= size - offset;
     }
     bool read_at_hand(std::uint64_t offset, std::span<iovec> pieces, std::size_t bytes);
-    bool write_at_hand(std::uint64_t offset, std::span<const std::uint8_t> data);
+    bool write_at_hand(std::uint64_t offset, std::span<const iovec> pieces, std::size_t bytes);
 
     std::string path;
     Descriptor fd;
-    boost::asio::io_context& loop;
     DeviceLock& lock;
     std::uint64_t file_bytes = 0;
     std::uint64_t size = 0; // file_bytes, padded to whole sectors
@@ -147,25 +166,25 @@ bool FileBackend::State::read_at_hand(std::uint64_t offset, std::span<iovec> pie
     return n == static_cast<ssize_t>(bytes);
 }
 
-bool FileBackend::State::write_at_hand(std::uint64_t offset, std::span<const std::uint8_t> data) {
+bool FileBackend::State::write_at_hand(std::uint64_t offset, std::span<const iovec> pieces,
+                                       std::size_t bytes) {
     if (pending != 0 || !inline_writes)
         return false;
-    // iovec has no const; the kernel only reads from it.
-    const iovec piece{const_cast<std::uint8_t*>(data.data()), data.size()}; // NOLINT
-    const auto n = ::pwritev2(fd.get(), &piece, 1, static_cast<off_t>(offset), in_memory ? 0 : RWF_NOWAIT);
+    const auto n = ::pwritev2(fd.get(), pieces.data(), static_cast<int>(pieces.size()),
+                              static_cast<off_t>(offset), in_memory ? 0 : RWF_NOWAIT);
     if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS))
         inline_writes = false;
-    return n == static_cast<ssize_t>(data.size()); // a part of it is written again, as a whole
+    return n == static_cast<ssize_t>(bytes); // a part of it is written again, as a whole
 }
 
 std::unique_ptr<FileBackend> FileBackend::open(const std::string& path, bool read_only,
-                                               boost::asio::io_context& loop, DeviceLock& device_lock) {
-    return adopt(open_image_file(path, read_only), path, loop, device_lock);
+                                               DeviceLock& device_lock) {
+    return adopt(open_image_file(path, read_only), path, device_lock);
 }
 
 // Does what the sandbox lets it do: the descriptor may come from a process that has more rights.
 std::unique_ptr<FileBackend> FileBackend::adopt(Descriptor image, const std::string& path,
-                                                boost::asio::io_context& loop, DeviceLock& device_lock) {
+                                                DeviceLock& device_lock) {
     struct stat info {};
     const int mode = ::fcntl(image.get(), F_GETFL);
     if (mode < 0 || !look_at(image.get(), info))
@@ -180,7 +199,7 @@ std::unique_ptr<FileBackend> FileBackend::adopt(Descriptor image, const std::str
     if (end == 0)
         refuse(path, "is empty");
 
-    auto state = std::make_unique<State>(path, std::move(image), loop, device_lock);
+    auto state = std::make_unique<State>(path, std::move(image), device_lock);
     state->read_only = (mode & O_ACCMODE) == O_RDONLY;
     state->file_bytes = static_cast<std::uint64_t>(end);
     struct statfs system {};
@@ -193,8 +212,7 @@ std::unique_ptr<FileBackend> FileBackend::adopt(Descriptor image, const std::str
     return std::unique_ptr<FileBackend>{new FileBackend{std::move(state)}};
 }
 
-std::unique_ptr<FileBackend> FileBackend::temporary(std::uint64_t size, boost::asio::io_context& loop,
-                                                    DeviceLock& device_lock) {
+std::unique_ptr<FileBackend> FileBackend::temporary(std::uint64_t size, DeviceLock& device_lock) {
     const char* const chosen = std::getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
     const std::string directory = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
     Descriptor fd{::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)};
@@ -203,7 +221,7 @@ std::unique_ptr<FileBackend> FileBackend::temporary(std::uint64_t size, boost::a
                fmt::format("no temporary file for a snapshot can be made: {} (TMPDIR may name another "
                            "directory)",
                            std::strerror(errno)));
-    auto state = std::make_unique<State>(directory, std::move(fd), loop, device_lock);
+    auto state = std::make_unique<State>(directory, std::move(fd), device_lock);
     state->file_bytes = state->size = size;
     return std::unique_ptr<FileBackend>{new FileBackend{std::move(state)}};
 }
@@ -264,11 +282,43 @@ void FileBackend::write(std::uint64_t offset, std::span<const std::uint8_t> data
         done(std::make_error_code(std::errc::invalid_argument));
         return;
     }
-    if (s.write_at_hand(offset, data)) {
+    const auto piece = piece_of(data);
+    if (s.write_at_hand(offset, {&piece, 1}, data.size())) {
         done({});
         return;
     }
     s.submit([fd = s.fd.get(), offset, data] { return write_all(fd, offset, data); }, std::move(done));
+}
+
+std::size_t FileBackend::most_write_pieces() const {
+    return most_pieces;
+}
+
+void FileBackend::write_pieces(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces,
+                               Completion done) {
+    State& s = *state_;
+    if (s.read_only) {
+        done(std::make_error_code(std::errc::read_only_file_system));
+        return;
+    }
+    std::vector<iovec> vector;
+    vector.reserve(pieces.size());
+    std::size_t bytes = 0;
+    for (const auto& piece : pieces) {
+        vector.push_back({piece.data(), piece.size()});
+        bytes += piece.size();
+    }
+    if (pieces.size() > most_pieces || !s.in_range(offset, bytes)) {
+        done(std::make_error_code(std::errc::invalid_argument));
+        return;
+    }
+    if (s.write_at_hand(offset, vector, bytes)) {
+        done({});
+        return;
+    }
+    s.submit([fd = s.fd.get(), offset,
+              vector = std::move(vector)]() mutable { return write_all(fd, offset, std::span{vector}); },
+             std::move(done));
 }
 
 template <typename Work>

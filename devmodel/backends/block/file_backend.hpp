@@ -2,7 +2,8 @@
 // A raw image file or a block device of the host as a disk's bytes.
 //
 // Reads that the page cache can answer complete before the call returns (preadv2 with RWF_NOWAIT). All else
-// goes, in order, to one worker thread of the backend, so that a later request never overtakes a write.
+// goes, in order, to one worker thread of the backend, so that a later request never overtakes a write. The
+// worker completes a request itself, or leaves that to who has the device lock (DeviceLock::run_held).
 // Writes are acknowledged once the page cache has them: they survive the death of this process; flush()
 // (fdatasync) makes them survive the host's. Once it has failed it always fails: the kernel then may have
 // dropped what it could not write, and tells of that only once. Nothing is cached here, so a kill at any
@@ -19,27 +20,22 @@
 
 #include <memory>
 
-namespace boost::asio {
-class io_context;
-}
-
 namespace escalus {
 
 class FileBackend final : public BlockBackend {
   public:
     /// Throws std::runtime_error with a message for the user that names the path and what is wrong: missing,
     /// a directory, unreadable, empty, in use, not a multiple of 512 bytes (a read-only image is padded with
-    /// zeros instead). Completions come from `loop` with `device_lock` held.
+    /// zeros instead).
     static std::unique_ptr<FileBackend> open(const std::string& path, bool read_only,
-                                             boost::asio::io_context& loop, DeviceLock& device_lock);
+                                             DeviceLock& device_lock);
     /// A sparse file of no name in $TMPDIR or /var/tmp, of zeros, which is gone when this is. Throws the
     /// same.
-    static std::unique_ptr<FileBackend> temporary(std::uint64_t size, boost::asio::io_context& loop,
-                                                  DeviceLock& device_lock);
+    static std::unique_ptr<FileBackend> temporary(std::uint64_t size, DeviceLock& device_lock);
     /// The same of an image that open_image_file() opened, in this process or another; `path` is for
     /// messages.
     static std::unique_ptr<FileBackend> adopt(Descriptor image, const std::string& path,
-                                              boost::asio::io_context& loop, DeviceLock& device_lock);
+                                              DeviceLock& device_lock);
     /// Waits for the request under way, if any; completions that have not been delivered never will be.
     ~FileBackend() override;
     FileBackend(const FileBackend&) = delete;
@@ -55,6 +51,9 @@ class FileBackend final : public BlockBackend {
     void discard(std::uint64_t offset, std::uint64_t bytes, Completion done) override;
     void write_zeroes(std::uint64_t offset, std::uint64_t bytes, bool unmap, Completion done) override;
     bool try_read(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) override;
+    [[nodiscard]] std::size_t most_write_pieces() const override;
+    void write_pieces(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces,
+                      Completion done) override;
 
   private:
     template <typename Work>

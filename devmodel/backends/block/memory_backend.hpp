@@ -81,6 +81,27 @@ class MemoryBackend final : public BlockBackend {
         return true;
     }
 
+    [[nodiscard]] std::size_t most_write_pieces() const override { return 8; }
+    void write_pieces(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces,
+                      Completion done) override {
+        ++straight_writes;
+        std::size_t size = 0;
+        for (const auto& piece : pieces)
+            size += piece.size();
+        submit(
+            [this, offset, size, all = std::vector(pieces.begin(), pieces.end())] {
+                if (read_only_)
+                    return std::make_error_code(std::errc::read_only_file_system);
+                if (auto error = check(offset, size))
+                    return error;
+                auto at = bytes.begin() + static_cast<std::ptrdiff_t>(offset);
+                for (const auto& piece : all)
+                    at = std::copy(piece.begin(), piece.end(), at);
+                return std::error_code{};
+            },
+            std::move(done));
+    }
+
     /// Completes the oldest request that waits; false when none does.
     bool complete_one() {
         if (waiting_.empty())
@@ -100,7 +121,7 @@ class MemoryBackend final : public BlockBackend {
     std::optional<std::uint64_t> bad_offset; ///< requests that cover this byte fail
     bool fail_flush = false;
     bool deferred = false; ///< requests wait for complete_one()
-    unsigned reads = 0, writes = 0, flushes = 0, discards = 0, straight_reads = 0;
+    unsigned reads = 0, writes = 0, flushes = 0, discards = 0, straight_reads = 0, straight_writes = 0;
 
   private:
     using Work = std::function<std::error_code()>;

@@ -20,7 +20,7 @@ std::unique_ptr<BlockBackend> open_base(const DiskConfig& disk, boost::asio::io_
     if (disk.is_nbd())
         return NbdBackend::connect(disk.path, read_only, loop, device_lock);
     if (disk.format == ImageFormat::Raw)
-        return FileBackend::open(disk.path, read_only, loop, device_lock);
+        return FileBackend::open(disk.path, read_only, device_lock);
     auto server = std::make_unique<NbdServer>(disk.path, std::string{to_string(disk.format)}, read_only,
                                               fmt::format("{}/{}.nbd", runtime_directory, disk.device));
     return NbdBackend::connect(std::move(server), read_only, loop, device_lock);
@@ -39,16 +39,14 @@ std::unique_ptr<BlockBackend> open_image(const DiskConfig& disk, boost::asio::io
     auto image = open_base(disk, loop, device_lock, runtime_directory);
     if (disk.snapshot && !disk.read_only) {
         const auto size = image->size();
-        image = std::make_unique<OverlayBackend>(std::move(image),
-                                                 FileBackend::temporary(size, loop, device_lock));
+        image = std::make_unique<OverlayBackend>(std::move(image), FileBackend::temporary(size, device_lock));
     }
     return reporting(std::move(image), disk.device, disk.discard);
 }
 
 std::unique_ptr<BlockBackend> adopt_image(Descriptor image, const std::string& path,
-                                          const std::string& device, boost::asio::io_context& loop,
-                                          DeviceLock& device_lock) {
-    return reporting(FileBackend::adopt(std::move(image), path, loop, device_lock), device, false);
+                                          const std::string& device, DeviceLock& device_lock) {
+    return reporting(FileBackend::adopt(std::move(image), path, device_lock), device, false);
 }
 
 } // namespace escalus

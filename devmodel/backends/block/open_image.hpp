@@ -25,8 +25,6 @@ namespace escalus {
 /// A medium for a running guest: the raw image behind a descriptor of open_image_file(), for the drive
 /// `device`. Throws the same.
 [[nodiscard]] std::unique_ptr<BlockBackend> adopt_image(Descriptor image, const std::string& path,
-                                                        const std::string& device,
-                                                        boost::asio::io_context& loop,
-                                                        DeviceLock& device_lock);
+                                                        const std::string& device, DeviceLock& device_lock);
 
 } // namespace escalus

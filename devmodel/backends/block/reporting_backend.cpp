@@ -38,6 +38,11 @@ void ReportingBackend::write(std::uint64_t offset, std::span<const std::uint8_t>
     image_->write(offset, data, watched("a write", offset, std::move(done)));
 }
 
+void ReportingBackend::write_pieces(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces,
+                                    Completion done) {
+    image_->write_pieces(offset, pieces, watched("a write", offset, std::move(done)));
+}
+
 void ReportingBackend::flush(Completion done) {
     image_->flush(watched("a flush", 0, std::move(done)));
 }

@@ -30,6 +30,9 @@ class ReportingBackend final : public BlockBackend {
     bool try_read(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) override {
         return image_->try_read(offset, pieces);
     }
+    [[nodiscard]] std::size_t most_write_pieces() const override { return image_->most_write_pieces(); }
+    void write_pieces(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces,
+                      Completion done) override;
 
   private:
     [[nodiscard]] Completion watched(const char* what, std::uint64_t offset, Completion done);

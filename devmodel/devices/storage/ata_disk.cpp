@@ -161,7 +161,9 @@ void AtaDisk::revert_settings(bool hardware) {
     if (keep_settings_)
         return;
     current_ = native_;
-    multiple_ = 0;
+    // Drives begin with 0 and a PC's BIOS sets what they take, which systems then go by (Linux does not set
+    // it). SeaBIOS leaves it to the drive.
+    multiple_ = most_multiple;
     write_cache_ = look_ahead_ = true;
 }
 

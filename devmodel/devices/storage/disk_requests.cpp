@@ -8,10 +8,11 @@ namespace escalus {
 
 namespace {
 constexpr std::size_t chunk_bytes = 128 * 1024;
+// Of a chunk that needs no buffer. What is not at hand after all has been copied in vain as far as it was.
+constexpr std::size_t straight_bytes = 1024 * 1024;
 
-std::size_t next_chunk(const DiskRequest& request) {
-    return static_cast<std::size_t>(
-        std::min<std::uint64_t>(chunk_bytes, request.data.size() - request.moved));
+std::size_t next_chunk(const DiskRequest& request, std::size_t most = chunk_bytes) {
+    return static_cast<std::size_t>(std::min<std::uint64_t>(most, request.data.size() - request.moved));
 }
 } // namespace
 
@@ -115,12 +116,13 @@ DiskRequests::Outcome DiskRequests::step_read(const RequestPtr& request) {
     }
     if (r.moved == r.data.size())
         return DiskRequest::Outcome::Good;
-    const auto n = next_chunk(r);
-    if (r.data.map(*r.memory, r.moved, n, Access::Write, pieces_) &&
+    const auto straight = next_chunk(r, straight_bytes);
+    if (r.data.map(*r.memory, r.moved, straight, Access::Write, pieces_) &&
         image_.try_read(r.offset + r.moved, pieces_)) {
-        r.moved += n;
+        r.moved += straight;
         return {};
     }
+    const auto n = next_chunk(r);
     r.buffer.resize(n);
     r.filled = n;
     image_.read(r.offset + r.moved, r.buffer, completion(request));
@@ -131,6 +133,13 @@ DiskRequests::Outcome DiskRequests::step_write(const RequestPtr& request) {
     DiskRequest& r = *request;
     if (r.moved == r.data.size())
         return end(request);
+    const auto straight = next_chunk(r, straight_bytes);
+    if (image_.most_write_pieces() != 0 && r.data.map(*r.memory, r.moved, straight, Access::Read, pieces_) &&
+        pieces_.size() <= image_.most_write_pieces()) {
+        const auto at = r.offset + std::exchange(r.moved, r.moved + straight);
+        image_.write_pieces(at, pieces_, completion(request));
+        return {};
+    }
     const auto n = next_chunk(r);
     r.buffer.resize(n);
     if (!r.data.read(*r.memory, r.moved, r.buffer))

@@ -142,10 +142,10 @@ TEST_CASE("SET FEATURES") {
     SECTION("0x66 keeps settings over a software reset, 0xcc does not") {
         const bool keep = GENERATE(true, false);
         CHECK(disk.simple(0xef, keep ? 0x66 : 0xcc));
-        CHECK(disk.simple(0xc6, 0, 16));
+        CHECK(disk.simple(0xc6, 0, 8));
         disk.outb(IdeRig::control(base), 4);
         disk.outb(IdeRig::control(base), 0);
-        CHECK(disk.identify()[59] == (keep ? 0x110 : 0));
+        CHECK(disk.identify()[59] == (keep ? 0x108 : 0x110));
     }
     SECTION("what is not supported aborts") {
         for (const unsigned feature : {0x00u, 0x05u, 0x42u, 0x5du, 0x99u, 0xffu}) {

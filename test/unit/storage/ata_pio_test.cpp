@@ -98,9 +98,15 @@ TEST_CASE("one rep insw may cross blocks") {
 
 TEST_CASE("READ and WRITE MULTIPLE move blocks") {
     Disk disk;
+    disk.lba28(base, 0, 300, 20);
+    disk.command(base, 0xc4);
+    CHECK(disk.read_blocks(20, 16) == slice(disk.backend.bytes, 300, 20)); // as a BIOS sets it
+    disk.outb(base + 2, 0);
+    disk.command(base, 0xc6);
+    CHECK(disk.status(base) == 0x50);
     disk.lba28(base, 0, 0, 8);
     disk.command(base, 0xc4);
-    CHECK((disk.status(base) & IdeRig::err) != 0); // not before SET MULTIPLE MODE
+    CHECK((disk.status(base) & IdeRig::err) != 0); // not after SET MULTIPLE MODE with 0
     CHECK(disk.inb(base + 1) == 0x04);
     disk.outb(base + 2, 8);
     disk.command(base, 0xc6);

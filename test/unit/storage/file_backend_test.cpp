@@ -133,7 +133,6 @@ TEST_CASE("a backend that goes away takes its completions along, and loses no wr
         backend->flush([&](std::error_code) { called = true; });
         backend->write(512, data, [&](std::error_code) { called = true; });
     }
-    files.loop.poll();
     CHECK_FALSE(called);
     const auto again = files.open(path, true);
     Bytes back(512);
@@ -147,15 +146,11 @@ TEST_CASE("acknowledged writes survive the sudden death of the process") {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-        boost::asio::io_context loop;
-        DeviceLock lock;
-        const auto backend = FileBackend::open(path, false, loop, lock);
+        const auto backend = files.open(path, false);
         const auto data = pattern(65536, 0x66);
         bool done = false;
         backend->write(4096, data, [&](std::error_code) { done = true; });
-        const auto guard = boost::asio::make_work_guard(loop);
-        while (!done)
-            loop.run_one();
+        files.wait(done);
         ::raise(SIGKILL);
     }
     int status = 0;
@@ -165,6 +160,31 @@ TEST_CASE("acknowledged writes survive the sudden death of the process") {
     Bytes back(65536);
     CHECK_FALSE(files.read(*backend, 4096, back));
     CHECK(back == pattern(65536, 0x66));
+}
+
+TEST_CASE("several pieces are written as one") {
+    Files files;
+    const auto path = files.file("disk.img", Bytes(8192));
+    const auto backend = files.open(path, false);
+    auto first = pattern(512, 1), second = pattern(2048, 2), third = pattern(512, 3);
+    const std::array<std::span<std::uint8_t>, 3> pieces{first, second, third};
+    const auto write = [&](std::uint64_t offset) {
+        return files.await([&](auto done) { backend->write_pieces(offset, pieces, done); });
+    };
+    CHECK_FALSE(write(1024));
+    CHECK(write(8192 - 3072 + 512) == std::errc::invalid_argument);
+    Bytes back(8192);
+    CHECK_FALSE(files.read(*backend, 0, back));
+    Bytes wanted(8192);
+    std::ranges::copy(third,
+                      std::ranges::copy(second, std::ranges::copy(first, wanted.begin() + 1024).out).out);
+    CHECK(back == wanted);
+    const std::vector<std::span<std::uint8_t>> many(backend->most_write_pieces() + 1, first);
+    CHECK(files.await([&](auto done) { backend->write_pieces(0, many, done); }) ==
+          std::errc::invalid_argument);
+    const auto reader = files.open(files.file("other.img", Bytes(8192)), true);
+    CHECK(files.await([&](auto done) { reader->write_pieces(0, pieces, done); }) ==
+          std::errc::read_only_file_system);
 }
 
 TEST_CASE("an image that shrinks gives errors, not garbage") {
@@ -178,7 +198,7 @@ TEST_CASE("an image that shrinks gives errors, not garbage") {
 
 TEST_CASE("a temporary file has no name, and holds what is written") {
     Files files;
-    const auto backend = FileBackend::temporary(1 << 20, files.loop, files.lock);
+    const auto backend = FileBackend::temporary(1 << 20, files.lock);
     CHECK(backend->size() == 1 << 20);
     CHECK_FALSE(backend->read_only());
     Bytes data(512, 0xff);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Image files in a directory of their own, and a loop that their backends complete on.
+// Image files in a directory of their own, the device lock that their backends complete under, and a loop for
+// those that need one.
 #pragma once
 
 #include "devmodel/backends/block/file_backend.hpp"
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -34,12 +36,19 @@ struct Files {
         return path;
     }
     std::unique_ptr<FileBackend> open(const std::string& path, bool read_only) {
-        return FileBackend::open(path, read_only, loop, lock);
+        return FileBackend::open(path, read_only, lock);
     }
-    // Runs the loop until `done`.
+    // Until a completion has set `done`.
     void wait(const bool& done) {
-        while (!done)
-            loop.run_one();
+        for (;;) {
+            loop.poll();
+            {
+                const std::scoped_lock held{lock};
+                if (done)
+                    return;
+            }
+            std::this_thread::yield();
+        }
     }
     std::error_code read(BlockBackend& backend, std::uint64_t offset, std::span<std::uint8_t> data) {
         return await([&](auto done) { backend.read(offset, data, done); });

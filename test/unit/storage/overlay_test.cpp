@@ -160,12 +160,11 @@ TEST_CASE("an image's first error is told once") {
 }
 
 TEST_CASE("errors of a snapshot are told with the folder it is in") {
-    boost::asio::io_context loop;
     DeviceLock lock;
     const char* const chosen = std::getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
     const std::string folder = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
     const OverlayBackend overlay{std::make_unique<MemoryBackend>(8192, true),
-                                 FileBackend::temporary(8192, loop, lock)};
+                                 FileBackend::temporary(8192, lock)};
     CHECK(overlay.description() == "memory, its snapshot in " + folder);
 }
 
