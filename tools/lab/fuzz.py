@@ -17,6 +17,7 @@ LENGTH_MAX = 1024     # bytes of an input
 INPUT_TIMEOUT = 60    # seconds for one
 CORPUS_MAX = 40_000   # bytes of inputs kept for a target; the repository is not the place for more
 ZIP_DATE = (2026, 1, 1, 0, 0, 0)  # equal inputs make equal files
+_processes = []
 
 
 def targets():
@@ -44,17 +45,19 @@ def _run(name, duration):
                f"-max_len={LENGTH_MAX}", "-print_final_stats=1", f"-artifact_prefix={folder}/", inputs]
     started = time.monotonic()
     with open(folder / "log", "wb") as log:
-        done = subprocess.run(list(map(str, command)), cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
+        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    _processes.append(process)
+    process.wait()
     text = (folder / "log").read_text(errors="replace")
     count = re.search(r"number_of_executed_units:\s+(\d+)", text)
     reached = re.findall(r"cov: (\d+) ft: (\d+)", text)
     words = [f"{count[1] if count else '?'} executions in {seconds(time.monotonic() - started)}"]
     if reached:
         words.append(f"{reached[-1][0]} edges")
-    if done.returncode != 0:
+    if process.returncode != 0:
         end = "\n".join("        " + line for line in text.splitlines()[-40:])
         words.append(f"FOUND something; its input and log are in {folder}:\n{end}")
-    return name, done.returncode != 0, ", ".join(words)
+    return name, process.returncode != 0, ", ".join(words)
 
 
 def _smallest(name, folder):
@@ -92,7 +95,8 @@ def main(arguments):
     with stage("building the fuzz targets"):
         build.preset("fuzz", names)
     found = []
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs or build.jobs()) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(arguments.jobs or build.jobs())
+    try:
         running = [pool.submit(_run, name, arguments.seconds) for name in names]
         for done in concurrent.futures.as_completed(running):
             name, bad, text = done.result()
@@ -101,5 +105,10 @@ def main(arguments):
             elif arguments.keep:
                 text += f", {keep(name)} inputs kept"
             say(f"  {'FAIL' if bad else 'pass'}  {name:<20}{text}")
+    finally:  # Ctrl-C ends the targets, and starts no more of them
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in _processes:
+            process.kill()
+        pool.shutdown()
     say(f"{len(names) - len(found)} without a finding, {len(found)} with one")
     return 1 if found else 0
