@@ -87,7 +87,7 @@ def debian_uefi(context):
 
 # Parts of the graphical installer's screen, as fractions of its width and height.
 QUESTION = 0.10, 0.21  # from where to where: below the banner, what is asked; above what blinks or is chosen from
-BUTTON = 0.80, 0.94    # right of and below here: the button Continue
+BUTTON = 0.912, 0.94   # right of and below here: the button Continue, and nothing else
 CONTINUE = 0.95, 0.965
 PAGES = 10
 AGAIN_AFTER = 30       # seconds until a page is answered again
@@ -156,12 +156,16 @@ class _Pages:
         viewer.key("Home")
         self.by_key(viewer)
 
+    def cancel(self, viewer):  # the last of its list
+        viewer.key("End")
+        self.by_key(viewer)
+
     def mirror(self, viewer):
         viewer.type(f"10.0.2.2:{debian_install.MIRROR_PORT}\n")
 
 
-# Language, location, keyboard, name, domain, the mirror's country, host, directory and proxy. What comes then depends on
-# what the mirror has.
+# Language, location, keyboard, name, domain, the mirror's country, its name, a proxy. Then that a component is not to be had
+# (see tools/lab/debian_install.py), where Cancel leads to a page that says which step failed.
 @boot_test("installer-gtk-pages", f"Debian 12's graphical installer: its first {PAGES} pages, by keyboard and mouse", long=True,
            own_machine=True)
 def gtk_pages(context):
@@ -172,6 +176,6 @@ def gtk_pages(context):
         pages = _Pages(guest)
         pages.first()
         for answer in (pages.by_key, pages.by_mouse, pages.by_key, pages.by_mouse, pages.by_key, pages.by_hand,
-                       pages.mirror, pages.by_mouse, pages.by_key):
+                       pages.mirror, pages.by_mouse, pages.cancel):
             pages.next(answer)
         require(len(set(pages.questions)) == PAGES, "not as many different pages")

@@ -42,7 +42,7 @@ def kill(context):
 
 @boot_test("tsc-rate", "`tsc_khz`: the guest's TSC runs at that rate, and stays right when the guest sets it", target="vmx")
 def tsc_rate(context):
-    def rates(name, **keys):  # loosely: the control OS may take the processor away as the time is up
+    def rates(name, **keys):
         guest = context.create(name, kernel=f"{TESTS}/guests/clock_rate", memory=32, **keys)
         text = guest.wait_serial(r"rate: set to 0, .* END", 120)
         (context.artefacts / f"{name}.txt").write_text(text)
