@@ -37,12 +37,12 @@ class BlockBackend {
     [[nodiscard]] virtual bool can_trim() const { return false; }
     /// A hint that the range's contents are not needed: they may be anything afterwards.
     virtual void discard(std::uint64_t /*offset*/, std::uint64_t /*bytes*/, Completion done) {
-        std::move(done)(std::make_error_code(std::errc::operation_not_supported));
+        not_supported(std::move(done));
     }
     /// `unmap`: the range may give its space back.
     virtual void write_zeroes(std::uint64_t /*offset*/, std::uint64_t /*bytes*/, bool /*unmap*/,
                               Completion done) {
-        std::move(done)(std::make_error_code(std::errc::operation_not_supported));
+        not_supported(std::move(done));
     }
 
     /// Reads into several pieces in one go when the data is at hand without waiting. False when it is not (or
@@ -57,7 +57,13 @@ class BlockBackend {
     /// this lives, as guest memory does; of bytes that change meanwhile, either value is written.
     virtual void write_pieces(std::uint64_t /*offset*/, std::span<const std::span<std::uint8_t>> /*pieces*/,
                               Completion done) {
-        std::move(done)(std::make_error_code(std::errc::operation_not_supported));
+        not_supported(std::move(done));
+    }
+
+  private:
+    static void not_supported(Completion&& done) {
+        const Completion answer = std::move(done);
+        answer(std::make_error_code(std::errc::operation_not_supported));
     }
 };
 
