@@ -66,7 +66,9 @@ def _install(context, name, device, model, vcpus=1, **keys):
                 (context.artefacts / "not-on-the-mirror.txt").write_text("\n".join(mirror.missing))
         wait_for("the guest has ended", lambda: guest.state() is None, 60)
         said = terminal.shown
-        require(re.search(rf"^/dev/{'vda' if device.startswith('v') else 'sda'}\d\s+{vcpus}\s+12\.", said, re.MULTILINE), said[-3000:])
+        root = "vda" if device.startswith("v") else "sda"
+        require(re.search(rf"/dev/{root}\d\s+{vcpus}\s+12\.\d", said), said[-3000:])
+        require("0 loaded units listed" in said, f"something has failed to start:\n{said[-3000:]}")
 
 
 @boot_test("debian-ide", "Debian 12's installation by network, unattended, onto an IDE disk; log in, poweroff", long=True,
