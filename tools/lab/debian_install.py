@@ -14,6 +14,7 @@ IMAGE = ("pool/main/d/debian-installer-netboot-images/debian-installer-13-netboo
          "b14500fba1c068c7d818de1376e46151628d96d8b2f322dfcbe7a16b7b8c2fa4")
 FOLDER = "usr/lib/debian-installer/images/13/amd64/text/debian-installer/amd64"
 MIRROR_PORT = 3142  # in the control OS
+MIRROR = f"10.0.2.2:{MIRROR_PORT}"  # for a guest behind the address translation
 PASSWORD = "escalus"
 
 # GRUB of Debian 12 does not know two features that the newer mke2fs gives a file system.
@@ -29,7 +30,7 @@ d-i netcfg/get_hostname string installed
 d-i netcfg/get_domain string example.org
 d-i mirror/country string manual
 d-i mirror/protocol string http
-d-i mirror/http/hostname string 10.0.2.2:{MIRROR_PORT}
+d-i mirror/http/hostname string {MIRROR}
 d-i mirror/http/directory string /debian
 d-i mirror/http/proxy string
 d-i mirror/suite string bookworm

@@ -116,7 +116,7 @@ def make_grub_iso(target, menu, files, platforms=("i386-pc",)):
 def grub_iso(name, menu, files, platforms=("i386-pc",)):
     """The same, made anew only when what it is made of has changed."""
     return made(name, [menu, platforms, *[Path(source) for source in files.values()], *files],
-                 lambda target: make_grub_iso(target, menu, files, platforms))
+                lambda target: make_grub_iso(target, menu, files, platforms))
 
 
 def installer(graphical=True):
