@@ -53,6 +53,8 @@ def _parser():
     bench = commands.add_parser("bench", help="measure against KVM")
     bench.add_argument("--output", metavar="FILE.md", help="where the table goes (default docs/BENCHMARK.md)")
     bench.add_argument("--only", metavar="PATTERN", action="append", help="only measurements whose name matches")
+    bench.add_argument("--rounds", metavar="N", type=int, default=3, choices=range(1, 100),
+                       help="how often each is measured, on machines of its own (default 3)")
     bench.add_argument("--target", choices=("vmx", "bochs-svm"),
                        help="instead, count the instructions that exits take, in Bochs")
     commands.add_parser("help", help="this text")

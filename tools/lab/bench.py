@@ -15,7 +15,6 @@ from .bench_sides import GUEST_MEMORY, INSTALLER_MEMORY, LINUX, LINUX_RAMDISK, M
 from .ui import LabError, say, stage
 
 DATA_DISK = 128 << 20
-ROUNDS = 3  # each on machines of their own: how an emulator's process lies in memory changes its speed by half
 QEMU = "/usr/bin/qemu-system-x86_64"
 QEMU_FILES = ["/usr/share/seabios", "/usr/lib/ipxe/qemu", "/usr/share/qemu"]
 QEMU_NEEDED = re.compile(r"(bios-256k\.bin|vgabios-stdvga\.bin|linuxboot_dma\.bin|multiboot_dma\.bin|multiboot\.bin|"
@@ -134,13 +133,24 @@ def _media():
 
 
 def _compute(make, side, media_, results):
-    """On machines of two processors."""
-    with stage(f"{side.title}: machine with 2 processors"):
-        lab = make(media_, cpus=2)
-        lab.start()
+    """On a machine of two processors."""
+    lab = make(media_, cpus=2)
     try:
+        with stage(f"{side.title}: machine with 2 processors"):
+            lab.start()
         with stage(f"{side.title}: computing"):
             bench_io.compute(side(lab), results)
+    finally:
+        lab.stop()
+
+
+def _on_one_processor(make, side, wanted, media_, results, number):
+    lab = make(media_)
+    try:
+        with stage(f"round {number}, {side.title}: machine"):
+            lab.start()
+        _measure(side(lab), wanted, results)
+        bench_io.measure(side(lab), wanted, results)
     finally:
         lab.stop()
 
@@ -161,7 +171,7 @@ def table(ours, theirs):
     return "\n".join(lines)
 
 
-def _document(ours, theirs):
+def _document(ours, theirs, rounds):
     qemu = subprocess.run([QEMU, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[0]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True,
                             stderr=subprocess.DEVNULL, check=False).stdout.strip()
@@ -170,8 +180,9 @@ def _document(ours, theirs):
 Made by `./lab bench` on {time.strftime("%Y-%m-%d")}{f", commit {commit}" if commit else ""}, in one run. Both sides run
 in emulated machines of one CPU with AMD-V ({qemu}, TCG, `-cpu EPYC,+svm,+npt`), with Debian's cloud kernel
 {packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB; in turn. Each figure
-is the median of {ROUNDS} rounds, each on machines of its own. Cycles are of the guest's TSC, each run's the median of 21 batches of 100
-exits. Emulated exits cost far more than real ones, on both sides; the ratios are what to look at.
+is the median of {rounds} rounds, each on machines of its own: how an emulator's process lies in memory changes its speed by half.
+Cycles are of the guest's TSC, each run's the median of 21 batches of 100 exits. Emulated exits cost far more than real ones, on
+both sides; the ratios are what to look at.
 
 {table(ours, theirs)}
 
@@ -183,7 +194,7 @@ guest's memory, in user space.
 
 Linux 6.1 in a guest of one processor, with Debian's generic kernel. Disks are images in the page cache of the control OS, whose own
 disk is a virtio disk of the emulator; requests go past the guest's page cache. Network cards are on a bridge with the control OS, which
-serves a file by HTTP and takes what is sent to it. Exits are all that the guest took meanwhile, on both sides. One round. The kernel is
+serves a file by HTTP and takes what is sent to it. Exits are all that the guest took meanwhile, on both sides. The kernel is
 told the rate of the TSC: an emulated exit costs more than what Linux takes for an undisturbed reading of a timer, so that it could not
 measure it itself, as it does on real hardware; under KVM it has a clock of its own. Computing is
 processes, pipes, sorting, compressing and checksums, on two processors at once, in a guest of two; and the same in the control OS
@@ -217,21 +228,14 @@ def main(arguments):
         all_media = _media()
     outcomes = {EscalusSide: Results(), KvmSide: Results()}
     sides = ((_escalus_machine, EscalusSide), (_kvm_machine, KvmSide))
-    for number in range(ROUNDS if any(wanted(name) for name in ("cycles", "direct", "iso")) else 1):
+    one_processor = any(map(wanted, ("cycles", "direct", "iso", *bench_io.NAMES)))
+    for number in range(arguments.rounds):
         for make, side in sides:
-            lab = make(all_media)
-            try:
-                with stage(f"round {number + 1}, {side.title}: machine"):
-                    lab.start()
-                _measure(side(lab), wanted, outcomes[side])
-                if number == 0:  # these take long, and depend less on luck
-                    bench_io.measure(side(lab), wanted, outcomes[side])
-            finally:
-                lab.stop()
-    if wanted("compute"):
-        for make, side in sides:
-            _compute(make, side, all_media, outcomes[side])
-    text = _document(outcomes[EscalusSide], outcomes[KvmSide])
+            if one_processor:
+                _on_one_processor(make, side, wanted, all_media, outcomes[side], number + 1)
+            if wanted("compute"):
+                _compute(make, side, all_media, outcomes[side])
+    text = _document(outcomes[EscalusSide], outcomes[KvmSide], arguments.rounds)
     for made in (table, bench_io.table):
         say("\n" + made(outcomes[EscalusSide], outcomes[KvmSide]) + "\n")
     target = paths.ROOT / "docs/BENCHMARK.md" if not arguments.output else arguments.output

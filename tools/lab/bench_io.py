@@ -15,6 +15,7 @@ CARDS = {"virtio-net": "virtio-net", "e1000": "e1000"}
 PHASES = {"sequential-write": "writing 1 MiB at a time", "sequential-read": "reading 1 MiB at a time",
           "random-write": "writing 4 KiB here and there", "random-read": "reading 4 KiB here and there",
           "receive": "receiving", "send": "sending"}
+NAMES = (*(f"disk {kind}" for kind in DISKS), *(f"network {kind}" for kind in CARDS), "installer")
 QUIET = 5  # seconds that a guest is quiet before each phase and after the last
 RECEIVED, SENT, BLOCK = 32 << 20, 32 << 20, 64 << 10  # bytes
 ADDRESS = "10.9.8.1"
