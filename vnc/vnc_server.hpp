@@ -2,8 +2,9 @@
 // The VNC server of one machine: RFB 3.3 to 3.8 (RFC 6143) by libvncserver, driven from an Asio loop.
 //
 // One TCP port serves VNC viewers, WebSocket viewers and, over HTTP, the noVNC page: who speaks first with
-// "GET " is a browser, who waits is a VNC viewer. Everything runs on the loop's thread; nothing in it blocks,
-// whatever a viewer does or leaves undone:
+// "GET " is a browser, who waits is a VNC viewer. Everything runs on the loop's thread, which is not the one
+// that serves the devices: a picture takes longer to compress than a guest's timer may wait. Nothing in it
+// blocks, whatever a viewer does or leaves undone:
 //   - Sockets are Asio's. libvncserver sees, for each viewer, one end of a socket pair, so the bytes that go
 //     through it are ours to buffer. Its blocking reads never block because only whole messages are handed to
 //     it (rfb_framing.hpp), its blocking writes because updates are cut into slices that fit the socket pair.

@@ -72,9 +72,10 @@ std::string base64(const std::vector<std::uint8_t>& bytes) {
 
 class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
   public:
-    Impl(asio::io_context& loop, const std::filesystem::path& path, Machine& machine,
-         const MachineConfig& config, ControlHooks hooks)
+    Impl(asio::io_context& loop, asio::io_context& pictures, const std::filesystem::path& path,
+         Machine& machine, const MachineConfig& config, ControlHooks hooks)
         : loop_{loop},
+          pictures_{pictures},
           acceptor_{loop},
           machine_{machine},
           config_{config},
@@ -247,6 +248,8 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
                 session.feed_screen(display());
             else if (name->get_string() == "send-key")
                 send_key(*request, reply);
+            else if (name->get_string() == "screenshot")
+                screenshot(reply);
             else if (name->get_string() == "insert-medium")
                 reply(insert_medium(*request, std::move(passed)));
             else if (name->get_string() == "eject-medium")
@@ -274,7 +277,6 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
             Handler{"destroy", &Impl::destroy},
             Handler{"stat", &Impl::stat},
             Handler{"drives", &Impl::drives},
-            Handler{"screenshot", &Impl::screenshot},
             Handler{"screenshot-text", &Impl::screenshot_text},
         };
         const auto* const handler = std::ranges::find(handlers, name, &Handler::name);
@@ -421,10 +423,21 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         return *display;
     }
 
-    json::object screenshot() {
+    void screenshot(Reply reply) {
+        asio::post(pictures_, [this, &screen = display(), reply = std::move(reply)]() mutable {
+            json::object answer;
+            try {
+                answer = picture_of(screen);
+            } catch (const std::exception& failure) {
+                answer = refused({"failed", failure.what()});
+            }
+            asio::post(loop_, [reply = std::move(reply), answer = std::move(answer)] { reply(answer); });
+        });
+    }
+
+    json::object picture_of(Display& screen) {
         Picture picture;
         {
-            Display& screen = display();
             const std::scoped_lock guard{machine_.lock()};
             picture = screen.snapshot();
         }
@@ -495,7 +508,7 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
         typer_.type(events, std::chrono::milliseconds{pace}, [reply] { reply(done()); });
     }
 
-    asio::io_context& loop_;
+    asio::io_context &loop_, &pictures_;
     asio::local::stream_protocol::acceptor acceptor_;
     Machine& machine_;
     const MachineConfig& config_;
@@ -504,9 +517,10 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
     std::list<std::shared_ptr<Session>> sessions_;
 };
 
-ControlServer::ControlServer(boost::asio::io_context& loop, const std::filesystem::path& path,
-                             Machine& machine, const MachineConfig& config, ControlHooks hooks)
-    : impl_{std::make_shared<Impl>(loop, path, machine, config, std::move(hooks))} {
+ControlServer::ControlServer(boost::asio::io_context& loop, boost::asio::io_context& pictures,
+                             const std::filesystem::path& path, Machine& machine, const MachineConfig& config,
+                             ControlHooks hooks)
+    : impl_{std::make_shared<Impl>(loop, pictures, path, machine, config, std::move(hooks))} {
     impl_->accept();
 }
 

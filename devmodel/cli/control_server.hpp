@@ -52,8 +52,12 @@ struct ControlHooks {
 class ControlServer {
   public:
     /// Listens at `path`. Throws std::runtime_error when it cannot. Machine and config must outlive it.
-    ControlServer(boost::asio::io_context& loop, const std::filesystem::path& path, Machine& machine,
-                  const MachineConfig& config, ControlHooks hooks);
+    /// Everything is done on `loop`, but screenshots, which are made where `pictures` runs: compressing one
+    /// takes longer than a guest's timer may wait. `pictures` must no longer run when the server is
+    /// destroyed.
+    ControlServer(boost::asio::io_context& loop, boost::asio::io_context& pictures,
+                  const std::filesystem::path& path, Machine& machine, const MachineConfig& config,
+                  ControlHooks hooks);
     ~ControlServer();
     ControlServer(const ControlServer&) = delete;
     ControlServer& operator=(const ControlServer&) = delete;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/cli/device_model.hpp"
 
+#include "devmodel/backends/host/loop_thread.hpp"
 #include "devmodel/cli/control_os.hpp"
 #include "devmodel/cli/control_server.hpp"
 #include "devmodel/config/machine_json.hpp"
@@ -66,7 +67,7 @@ class DeviceModel {
             VncOptions vnc;
             vnc.config = config.vnc;
             vnc.name = config.name;
-            vnc_.emplace(loop_, *machine_->display(), machine_->keyboard(), machine_->pointer(),
+            vnc_.emplace(viewers_.loop(), *machine_->display(), machine_->keyboard(), machine_->pointer(),
                          machine_->lock(), vnc);
             running["vnc"] = hooks.vnc_address = vnc_->address();
             running["web"] = hooks.web_address = vnc_->web_address();
@@ -78,7 +79,8 @@ class DeviceModel {
         running["serial"] = std::move(serial);
         hooks.start = [this] { start(); };
         hooks.destroy = [this] { stopped("destroyed", {}, LifecycleAction::Destroy); };
-        control_.emplace(loop_, directory / "control", *machine_, config, std::move(hooks));
+        control_.emplace(loop_, viewers_.loop(), directory / "control", *machine_, config, std::move(hooks));
+        viewers_.start("viewers");
 
         monitor_.give_up_host_access();
         if (options_.sandbox)
@@ -88,6 +90,7 @@ class DeviceModel {
     }
 
     ~DeviceModel() {
+        viewers_.stop();
         control_.reset();
         vnc_.reset();
         machine_->stop();
@@ -165,6 +168,7 @@ class DeviceModel {
     MonitorEngine monitor_;
     ReportingEngine engine_;
     std::unique_ptr<Machine> machine_;
+    LoopThread viewers_; // VNC and screenshots
     std::optional<VncServer> vnc_;
     std::optional<ControlServer> control_;
 };

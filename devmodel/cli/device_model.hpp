@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The device model process of one guest: engine, machine, VNC and control socket on one Asio loop, as the
-// guardian's child.
+// The device model process of one guest, as the guardian's child: engine, machine and control socket on one
+// Asio loop, VNC and screenshots on another.
 #pragma once
 
 #include "devmodel/cli/guardian.hpp"

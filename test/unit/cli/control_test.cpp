@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The control socket end to end: the real client against the real server, on a machine that is a fake.
+#include "devmodel/backends/host/loop_thread.hpp"
 #include "devmodel/cli/control_client.hpp"
 #include "devmodel/cli/control_server.hpp"
 #include "test/unit/cli/fake_machine.hpp"
@@ -38,10 +39,11 @@ class Guest {
             machine.asked.emplace_back("destroy");
             loop_.stop();
         };
-        server_.emplace(loop_, run_.path / "control", machine, config_, std::move(hooks));
+        server_.emplace(loop_, pictures_.loop(), run_.path / "control", machine, config_, std::move(hooks));
         thread_ = std::thread{[this] { loop_.run(); }};
     }
     ~Guest() {
+        pictures_.stop();
         loop_.stop();
         finish();
         server_.reset();
@@ -58,6 +60,7 @@ class Guest {
     json::object ask(std::string_view request, json::object arguments = {}) {
         return ControlClient{found()}.request(request, std::move(arguments));
     }
+    void make_pictures() { pictures_.start("pictures"); }
     [[nodiscard]] int connect() const { return connect_unix(run_.path / "control"); }
 
     FakeMachine machine;
@@ -66,12 +69,12 @@ class Guest {
     TemporaryRun run_;
     MachineConfig config_;
     boost::asio::io_context loop_;
+    LoopThread pictures_;
     std::optional<ControlServer> server_;
     std::thread thread_;
 };
 
-/// Sends raw bytes and returns all that comes back until the line, or the connection, ends.
-std::string converse(int fd, std::string_view bytes) {
+void send_all(int fd, std::string_view bytes) {
     REQUIRE(fd >= 0);
     while (!bytes.empty()) {
         const ssize_t count = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -79,6 +82,11 @@ std::string converse(int fd, std::string_view bytes) {
             break;
         bytes.remove_prefix(static_cast<std::size_t>(count));
     }
+}
+
+/// Sends raw bytes and returns all that comes back until the line, or the connection, ends.
+std::string converse(int fd, std::string_view bytes) {
+    send_all(fd, bytes);
     std::string reply;
     char byte = 0;
     pollfd poll{fd, POLLIN, 0};
@@ -119,11 +127,32 @@ TEST_CASE("the lifecycle is asked of the machine, where its state allows") {
           std::vector<std::string>{"pause", "resume", "power button", "reset", "start", "destroy"});
 }
 
+TEST_CASE("the loop does other things while a picture is made") {
+    Guest guest;
+    const int fd = guest.connect();
+    send_all(fd, "{\"request\": \"screenshot\"}\n");
+    CHECK(guest.ask("info").at("ok") == true);
+    pollfd poll{fd, POLLIN, 0};
+    CHECK(::poll(&poll, 1, 0) == 0); // nobody makes pictures yet
+    guest.make_pictures();
+    CHECK(converse(fd, "").starts_with("{\"ok\":true,\"width\":2"));
+    ::close(fd);
+}
+
+TEST_CASE("a picture that is never made does not keep the server") {
+    Guest guest;
+    const int fd = guest.connect();
+    send_all(fd, "{\"request\": \"screenshot\"}\n");
+    CHECK(guest.ask("info").at("ok") == true);
+    ::close(fd);
+}
+
 TEST_CASE("the screen as text and as a picture") {
     Guest guest;
     const json::object text = guest.ask("screenshot-text");
     CHECK(text.at("lines") == json::value{"grub", ">   "});
     CHECK(text.at("cursor") == json::value{1, 1});
+    guest.make_pictures();
     const json::object picture = guest.ask("screenshot");
     CHECK(picture.at("width").to_number<int>() == 2);
     CHECK(picture.at("png").as_string().starts_with("iVBORw0KGgo")); // the PNG signature
