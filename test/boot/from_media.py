@@ -81,6 +81,39 @@ def _highlight(picture):
     return rows[len(rows) // 2] if len(rows) >= 8 else None
 
 
+def _point_at(guest, viewer, x, y):
+    """Moves the guest's pointer to a place as a person would, who looks where it is: a PS/2 mouse is relative, and the
+    guest accelerates it as it likes."""
+    size = guest.picture("before-move")
+    width, height = size.width, size.height
+    for at in ((width // 2, height // 2), (0, 0), (width - 1, height - 1), (0, 0), (width - 1, height - 1)):
+        viewer.pointer(*at)
+        time.sleep(0.3)  # so that these are movements, not one that comes to nothing
+    at = there = [width - 1, height - 1]
+    without = _settled(guest)  # of the pointer no more than its tip is left
+    for _ in range(12):
+        start, at, steps = at, list(at), 20
+        for axis, far, most in ((0, x - there[0], width - 2), (1, y - there[1], height - 2)):
+            at[axis] = max(1, min(most, at[axis] + far * 2 // 3))
+        for step in range(1, steps + 1):
+            viewer.pointer(*(start[axis] + (at[axis] - start[axis]) * step // steps for axis in (0, 1)))
+            time.sleep(0.03)
+        there = _settled(guest).place_of_change(without) or there
+        if abs(there[0] - x) < width // 10 and abs(there[1] - y) < height // 20:
+            return
+    raise AssertionError(f"the pointer does not come near {x}, {y}: it is at {there}")
+
+
+def _settled(guest):
+    """A picture that the next one does not differ from."""
+    before = guest.picture("after-move")
+    while True:
+        now = guest.picture("after-move")
+        if now.fraction_different(before) == 0:
+            return now
+        before = now
+
+
 @boot_test("installer-gtk", "Debian installer, graphical: its first page; keyboard and mouse work")
 def installer_gtk(context):
     guest = _cd(context, "installer-gtk", "installer-gtk", memory=1024)
@@ -102,20 +135,7 @@ def installer_gtk(context):
         return y is not None and y != first["y"] and (y, shot)
 
     first["y"], shot = wait_for("the Down key moves the highlight", lambda: moved_by("after-key"), 60)
-    # The pointer is relative for the guest: push it into a corner, then to a row well above the highlight.
     with guest.viewer() as viewer:
-        viewer.pointer(shot.width // 2, shot.height // 2)
-        time.sleep(0.5)
-        for _ in range(6):
-            viewer.pointer(shot.width - 1, shot.height - 1)
-            time.sleep(0.3)
-            viewer.pointer(0, 0)
-            time.sleep(0.3)
-        row = first["y"] - shot.height // 6
-        for step in range(1, 41):
-            viewer.pointer(shot.width // 4 * step // 40, row * step // 40)
-            time.sleep(0.05)
-        time.sleep(1)
-        require(guest.picture("after-move").fraction_different(shot) > 0, "moving the mouse changed nothing")
-        viewer.click(shot.width // 4, row)
+        _point_at(guest, viewer, shot.width // 4, first["y"] - shot.height // 6)
+        viewer.press()
     wait_for("a click moves the highlight", lambda: moved_by("after-click"), 60)

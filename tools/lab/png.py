@@ -40,6 +40,15 @@ class Picture:
                 different += sum(mine[at:at + 3] != theirs[at:at + 3] for at in range(0, len(mine), 3))
         return different / (self.width * self.height)
 
+    def place_of_change(self, other):
+        """The left and top of the smallest rectangle outside which the other picture, of the same size, is the same;
+        None when all of it is."""
+        rows = [y for y in range(self.height) if self.row(y) != other.row(y)]
+        if not rows:
+            return None
+        left = min(next(x for x in range(self.width) if self.pixel(x, y) != other.pixel(x, y)) for y in rows)
+        return left, rows[0]
+
     def save(self, path):
         def chunk(kind, data):
             return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -28,6 +28,7 @@ class Viewer:
         self.raw_keys = False
         self.fresh = True
         self.typed = False
+        self.pointed_at = 0, 0
         self.drawn = 0  # pixels since the last request for everything
         self._handshake(password)
 
@@ -205,11 +206,16 @@ class Viewer:
 
     def pointer(self, x, y, buttons=0):
         self.typed = True
+        self.pointed_at = x, y
         self.link.sendall(struct.pack(">BBHH", 5, buttons, x, y))
 
     def click(self, x, y):
         self.pointer(x, y)
         time.sleep(0.1)
-        self.pointer(x, y, 1)
+        self.press()
+
+    def press(self):
+        """The left button, where the pointer is."""
+        self.pointer(*self.pointed_at, 1)
         time.sleep(0.1)
-        self.pointer(x, y)
+        self.pointer(*self.pointed_at)

@@ -125,6 +125,8 @@ class Guest:
                     return last
                 raise AssertionError(f"{self.name} ended while waiting for {pattern!r} on its {what}; it said:\n"
                                      f"{self.log()}\n{last[-1500:]}")
+            if "Kernel panic - not syncing" in last:  # and it stays there
+                raise AssertionError(f"{self.name} panicked while waiting for {pattern!r} on its {what}:\n{last[-2500:]}")
             return None
 
         try:
