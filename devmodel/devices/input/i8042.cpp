@@ -117,10 +117,10 @@ void I8042::fill_buffer() {
         next_byte_.arm(due);
         return;
     }
+    full_ = true; // a device whose last byte is taken calls again at once when it has more
     if (from_mouse && (mouse_turn_ || !from_keyboard)) {
         data_ = mouse_.take();
         source_ = Source::Mouse;
-        full_ = true;
     } else {
         full_ = take_from_keyboard();
     }

@@ -32,7 +32,7 @@ class Ps2Device {
             drained();
         return byte;
     }
-    /// Called when there is something to take where there was nothing.
+    /// Called when there is something to take where there was nothing; that may be from within take().
     void on_data(std::function<void()> notify) { notify_ = std::move(notify); }
 
     static constexpr std::uint8_t ack = 0xfa, resend = 0xfe, self_test_passed = 0xaa;

@@ -127,6 +127,16 @@ TEST_CASE("keyboard and mouse share the buffer fairly, each with its own interru
     CHECK(from_mouse == Bytes{0x28, 0x01, 0xff});
 }
 
+TEST_CASE("motion that adds up while a packet is on its way comes in whole packets after it") {
+    Ps2Rig rig;
+    rig.mouse_command({0xf4});
+    rig.mouse.move(1000, 0, 0, 0); // does not fit into one packet
+    rig.mouse.move(0, 0, 0, PointerSink::left);
+    const auto bytes = rig.drain();
+    CHECK(bytes ==
+          Bytes{0x08, 0xff, 0x00, 0x08, 0xff, 0x00, 0x08, 0xff, 0x00, 0x08, 0xeb, 0x00, 0x09, 0x00, 0x00});
+}
+
 TEST_CASE("A20 goes through the output port and the Vectra commands") {
     Ps2Rig rig;
     rig.out(0x64, 0xd0);
