@@ -19,6 +19,17 @@ constinit abi::LogRing* ring = nullptr;
 constinit std::uint64_t ring_text_bytes = early_bytes;
 constinit unsigned vga_row = 0, vga_column = 0;
 
+// A line is put together first, and cut where the space ends. What is put outside of begin() and end() is
+// written at once.
+struct Line {
+    char text[1000];
+    unsigned length;
+};
+constinit Line line = {}, last_warning = {};
+constinit LogLevel line_level = LogLevel::Info;
+constinit bool in_line = false;
+constinit std::uint64_t repeated = 0; // how often the last warning came in a row
+
 abi::LogRing* current_ring() {
     return ring != nullptr ? ring : reinterpret_cast<abi::LogRing*>(early_storage);
 }
@@ -76,6 +87,40 @@ bool on_screen() {
     return console == Console::Vga || console == Console::Com1AndVga;
 }
 
+void write_out(char c) {
+    abi::LogRing* r = current_ring();
+    r->text[r->written % ring_text_bytes] = c;
+    r->written = r->written + 1;
+    if (on_serial()) {
+        if (c == '\n')
+            serial_put(serial_base(), '\r');
+        serial_put(serial_base(), c);
+    }
+    if (on_screen())
+        vga_put(c);
+}
+
+bool same(const Line& a, const Line& b) {
+    if (a.length != b.length)
+        return false;
+    for (unsigned i = 0; i < a.length; ++i)
+        if (a.text[i] != b.text[i])
+            return false;
+    return true;
+}
+
+// A warning that comes again and again, which may be somebody's purpose, must not push out of the ring what
+// came before it: it is written when it comes for the 1st, 2nd, 4th, 8th ... time in a row.
+bool is_news() {
+    if (line_level != LogLevel::Warning || !same(line, last_warning)) {
+        repeated = 1;
+        last_warning = line_level == LogLevel::Warning ? line : Line{};
+        return true;
+    }
+    ++repeated;
+    return (repeated & (repeated - 1)) == 0;
+}
+
 } // namespace
 
 void log::set_level(LogLevel level) {
@@ -105,6 +150,9 @@ bool log::begin(LogLevel level) {
     if (level > level_limit)
         return false;
     lock.lock();
+    line.length = 0;
+    line_level = level;
+    in_line = true;
     static constexpr const char* marks[] = {
         "escalus: error: ", "escalus: warning: ", "escalus: ", "escalus: debug: "};
     put(marks[static_cast<unsigned>(level)]);
@@ -112,21 +160,25 @@ bool log::begin(LogLevel level) {
 }
 
 void log::end() {
-    put('\n');
+    if (is_news()) {
+        if (repeated > 1) {
+            put(" (");
+            put(repeated);
+            put(" times)");
+        }
+        for (unsigned i = 0; i < line.length; ++i)
+            write_out(line.text[i]);
+        write_out('\n');
+    }
+    in_line = false;
     lock.unlock();
 }
 
 void log::put(char c) {
-    abi::LogRing* r = current_ring();
-    r->text[r->written % ring_text_bytes] = c;
-    r->written = r->written + 1;
-    if (on_serial()) {
-        if (c == '\n')
-            serial_put(serial_base(), '\r');
-        serial_put(serial_base(), c);
-    }
-    if (on_screen())
-        vga_put(c);
+    if (!in_line)
+        write_out(c);
+    else if (line.length < sizeof line.text)
+        line.text[line.length++] = c;
 }
 
 void log::put(const char* text) {

@@ -162,6 +162,14 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
     advance(vmcb, vmcb.save.rip + write_watched_page(cpu, paging_of(vmcb.save), rip, gpa));
 }
 
+[[noreturn, gnu::cold]] void end_of_control_os(const PerCpu& cpu, const Vmcb& vmcb, const char* what) {
+    const VmcbSave& s = vmcb.save;
+    panic("CPU ", cpu.index, ": the control OS ", what, ": exit code ", hex(vmcb.control.exit_code),
+          ", info ", hex(vmcb.control.exit_info1), " ", hex(vmcb.control.exit_info2), ", rip ", hex(s.rip),
+          ", rsp ", hex(s.rsp), ", cr0 ", hex(s.cr0), ", cr2 ", hex(s.cr2), ", cr3 ", hex(s.cr3), ", cr4 ",
+          hex(s.cr4), ", efer ", hex(s.efer));
+}
+
 [[gnu::cold]] void nested_fault_exit(PerCpu& cpu, Vmcb& vmcb) {
     const GuestPhys gpa{vmcb.control.exit_info2};
     const bool write = (vmcb.control.exit_info1 & 2) != 0;
@@ -172,16 +180,11 @@ void cpuid_exit(PerCpu& cpu, Vmcb& vmcb) {
         vmcb.control.tlb_control = static_cast<std::uint8_t>(TlbControl::FlushAll);
         return;
     }
+    // Seen once with QEMU 7.2, on two emulated CPUs: the monitor's own state in the VMCB of the control OS.
+    if (vmcb.save.cr3 == read_cr3())
+        end_of_control_os(cpu, vmcb, "runs on the monitor's page tables");
     log::warning("the control OS wrote to the monitor's memory at ", hex(gpa), ", rip ", hex(vmcb.save.rip));
     inject_exception(vmcb, vector_gp, 0);
-}
-
-[[noreturn, gnu::cold]] void end_of_control_os(const PerCpu& cpu, const Vmcb& vmcb, const char* what) {
-    const VmcbSave& s = vmcb.save;
-    panic("CPU ", cpu.index, ": the control OS ", what, ": exit code ", hex(vmcb.control.exit_code),
-          ", info ", hex(vmcb.control.exit_info1), " ", hex(vmcb.control.exit_info2), ", rip ", hex(s.rip),
-          ", rsp ", hex(s.rsp), ", cr0 ", hex(s.cr0), ", cr2 ", hex(s.cr2), ", cr3 ", hex(s.cr3), ", cr4 ",
-          hex(s.cr4), ", efer ", hex(s.efer));
 }
 
 [[gnu::cold]] const char* refusal(const Vmcb& vmcb) {
