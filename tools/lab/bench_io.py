@@ -6,7 +6,7 @@ each can be counted from outside. Times are by the guest's own clock, but for th
 import re
 import time
 
-from . import bench_sides, testing
+from . import bench_sides, host_tsc, testing
 from .process import crowd
 from .ui import LabError, stage
 
@@ -80,20 +80,13 @@ def _follow(side, name, results, what, timeout=900):
         time.sleep(1)
 
 
-def _words(side, run):
-    """The guest's command line. It tells the rate of the TSC: an emulated exit costs more than what Linux takes for an
-    undisturbed reading of a timer, so that it would fall back on the HPET; on real hardware it measures the rate itself, and
-    under KVM it has a clock of its own."""
-    rate = re.search(r"tsc: Detected ([\d.]+) MHz", side.lab.run("dmesg", check=True).text)
-    if not rate:
-        raise LabError("the control OS's kernel does not say the rate of its TSC")
-    return (f"console=ttyS0 quiet escalus.run={run} escalus.then=stay tsc=reliable "
-            f"tsc_early_khz={float(rate[1]) * 1000:.0f}")
+def _words(run):
+    return f"console=ttyS0 quiet escalus.run={run} escalus.then=stay {host_tsc.kernel_words()}"
 
 
 def disk(side, kind, results):
     device = "vda" if kind == "virtio" else "sda"
-    side.linux("disk", f"{_words(side, 'load-disk')} escalus.disk={device}", disk=kind)
+    side.linux("disk", f"{_words('load-disk')} escalus.disk={device}", disk=kind)
     _follow(side, "disk", results, kind)
     side.stop("disk")
 
@@ -101,7 +94,7 @@ def disk(side, kind, results):
 def card(side, kind, results):
     side.lab.run("[ -d /tmp/www ] || { mkdir -p /tmp/www && "
                  f"head -c {RECEIVED} /dev/urandom >/tmp/www/data && httpd -p 80 -h /tmp/www; }}", check=True)
-    side.linux("card", _words(side, "load-network"), card=kind)
+    side.linux("card", _words("load-network"), card=kind)
     testing.wait_for("the bridge", lambda: side.lab.run(f"ip link show {bench_sides.BRIDGE}").code == 0, 60)
     side.lab.run(f"ip addr add {ADDRESS}/24 dev {bench_sides.BRIDGE}", check=True)
     side.lab.run(f"nc -l -p 5001 -e sh -c 'dd bs={BLOCK} iflag=fullblock of=/dev/null 2>/tmp/received' "
@@ -117,7 +110,7 @@ def compute(side, results):
     """In the control OS, and in a guest with as many processors."""
     said = side.lab.run(f"sh /{COMPUTE}", timeout=1800, check=True).text
     results.add("compute control", float(re.search(r"load compute done ([\d.]+)", said)[1]))
-    side.linux("compute", _words(side, "compute"), processors=2)
+    side.linux("compute", _words("compute"), processors=2)
     text = testing.wait_for("the guest has computed",
                             lambda: (seen := side.serial("compute")) and "load compute done" in seen and seen, 1800, pause=2)
     results.add("compute guest", float(re.search(r"load compute done ([\d.]+)", text)[1]))
