@@ -8,10 +8,10 @@ namespace escalus {
 
 DeviceLock::~DeviceLock() {
     auto* work = left_.load();
-    while (work != nullptr)
-        work = std::unique_ptr<Work> {
-            work
-            } -> next;
+    while (work != nullptr) {
+        const std::unique_ptr<Work> forgotten{work};
+        work = forgotten->next;
+    }
 }
 
 void DeviceLock::run_held(std::function<void()> work) {
