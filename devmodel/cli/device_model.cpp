@@ -67,7 +67,7 @@ class DeviceModel {
             VncOptions vnc;
             vnc.config = config.vnc;
             vnc.name = config.name;
-            vnc_.emplace(viewers_.loop(), *machine_->display(), machine_->keyboard(), machine_->pointer(),
+            vnc_.emplace(viewers_loop_, *machine_->display(), machine_->keyboard(), machine_->pointer(),
                          machine_->lock(), vnc);
             running["vnc"] = hooks.vnc_address = vnc_->address();
             running["web"] = hooks.web_address = vnc_->web_address();
@@ -79,7 +79,7 @@ class DeviceModel {
         running["serial"] = std::move(serial);
         hooks.start = [this] { start(); };
         hooks.destroy = [this] { stopped("destroyed", {}, LifecycleAction::Destroy); };
-        control_.emplace(loop_, viewers_.loop(), directory / "control", *machine_, config, std::move(hooks));
+        control_.emplace(loop_, viewers_loop_, directory / "control", *machine_, config, std::move(hooks));
         viewers_.start("viewers");
 
         monitor_.give_up_host_access();
@@ -163,14 +163,14 @@ class DeviceModel {
     const MachineConfig& config_;
     DeviceModelOptions options_;
     int status_;
-    asio::io_context loop_;
+    asio::io_context loop_, viewers_loop_; // the second for VNC and screenshots
     Stream lifeline_, signals_;
     MonitorEngine monitor_;
     ReportingEngine engine_;
     std::unique_ptr<Machine> machine_;
-    LoopThread viewers_; // VNC and screenshots
     std::optional<VncServer> vnc_;
     std::optional<ControlServer> control_;
+    LoopThread viewers_{viewers_loop_};
 };
 
 } // namespace

@@ -39,7 +39,7 @@ class Guest {
             machine.asked.emplace_back("destroy");
             loop_.stop();
         };
-        server_.emplace(loop_, pictures_.loop(), run_.path / "control", machine, config_, std::move(hooks));
+        server_.emplace(loop_, pictures_loop_, run_.path / "control", machine, config_, std::move(hooks));
         thread_ = std::thread{[this] { loop_.run(); }};
     }
     ~Guest() {
@@ -68,10 +68,10 @@ class Guest {
   private:
     TemporaryRun run_;
     MachineConfig config_;
-    boost::asio::io_context loop_;
-    LoopThread pictures_;
+    boost::asio::io_context loop_, pictures_loop_;
     std::optional<ControlServer> server_;
     std::thread thread_;
+    LoopThread pictures_{pictures_loop_};
 };
 
 void send_all(int fd, std::string_view bytes) {
