@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The monitor's log: a ring that `escalus dmesg` reads, and optionally a serial port (16550, 115200 8N1) or
-// the VGA text screen, until the control OS runs. A warning that comes many times in a row is written each time
-// the count has doubled.
+// the VGA text screen, until the control OS runs. A warning that comes many times in a row is written each
+// time the count has doubled.
 #pragma once
 
 #include "vmm/abi/abi.hpp"
