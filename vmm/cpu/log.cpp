@@ -112,13 +112,16 @@ bool same(const Line& a, const Line& b) {
 // A warning that comes again and again, which may be somebody's purpose, must not push out of the ring what
 // came before it: it is written when it comes for the 1st, 2nd, 4th, 8th ... time in a row.
 bool is_news() {
-    if (line_level != LogLevel::Warning || !same(line, last_warning)) {
-        repeated = 1;
-        last_warning = line_level == LogLevel::Warning ? line : Line{};
-        return true;
+    const bool warning = line_level == LogLevel::Warning;
+    if (warning && same(line, last_warning)) {
+        ++repeated;
+        return (repeated & (repeated - 1)) == 0;
     }
-    ++repeated;
-    return (repeated & (repeated - 1)) == 0;
+    repeated = 1;
+    last_warning.length = 0; // no Line by value: a panic may be on a small stack
+    if (warning)
+        last_warning = line;
+    return true;
 }
 
 } // namespace

@@ -6,7 +6,6 @@ namespace escalus::nested::vmx {
 
 namespace {
 
-/// What looks invalid and is not.
 constexpr Mistake odd[] = {
     {"io-bitmap-not-in-use", Refusal::Guest, nullptr,
      [] {

@@ -75,6 +75,7 @@ struct Bit {
     unsigned bit;
 };
 
+/// A type that no entry of a PAT may have, and the entry to try it in.
 struct Pat {
     NumberedName name;
     unsigned type, entry;
