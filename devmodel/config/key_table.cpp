@@ -142,6 +142,7 @@ constexpr KeyInfo table[] = {
     {"opengl", NotYet, vnc_only},
     {"p9", NotYet, "there is no 9p device yet"},
     {"pae", NoEffect, "PAE is always there"},
+    {"paravirt", Used, "Escalus: 'kvm', or 'none' to hide KVM's interface (clock, end of interrupt) from Linux and BSDs"},
     {"passthrough", NoEffect, no_pci},
     {"pci", RefusedIfSet, "there is no PCI passthrough yet"},
     {"pci_msitranslate", NoEffect, no_pci},

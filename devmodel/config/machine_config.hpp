@@ -106,6 +106,7 @@ struct MachineConfig {
     bool acpi = true, apic = true, hpet = true;
     bool localtime = false;
     std::int64_t rtc_offset_seconds = 0;
+    bool kvm_interface = true; ///< what Linux and the BSDs know of KVM's paravirtual interface is there
     std::vector<CpuidOverride> cpuid;
 };
 

@@ -188,6 +188,7 @@ json::object to_json(const MachineConfig& machine) {
     result["hpet"] = machine.hpet;
     result["localtime"] = machine.localtime;
     result["rtc_offset_seconds"] = machine.rtc_offset_seconds;
+    result["paravirt"] = machine.kvm_interface ? "kvm" : "none";
     result["cpuid"] = cpuid_json(machine.cpuid);
     return result;
 }

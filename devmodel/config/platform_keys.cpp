@@ -12,6 +12,8 @@ void describe_platform(MachineDraft& draft) {
     machine.apic = draft.settings.boolean("apic").value_or(true);
     machine.hpet = draft.settings.boolean("hpet").value_or(true);
     machine.localtime = draft.settings.boolean("localtime").value_or(false);
+    machine.kvm_interface =
+        draft.settings.choice<bool>("paravirt", {{"kvm", true}, {"none", false}}).value_or(true);
     if (!machine.apic && machine.vcpus > 1)
         draft.diagnostics.error(draft.settings.find("apic")->where,
                                 fmt::format("{} CPUs need APICs", machine.vcpus),

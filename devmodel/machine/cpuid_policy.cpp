@@ -223,6 +223,12 @@ void Table::hypervisor_leaves() {
     add(0x40000000, r);
     add(0x40000010, {static_cast<std::uint32_t>(policy_.tsc_hz / 1000),
                      static_cast<std::uint32_t>(policy_.apic_timer_hz / 1000), 0, 0});
+    if (policy_.kvm_features != 0) {
+        Registers kvm{leaf_kvm_features, 0, 0, 0};
+        std::memcpy(&kvm[ebx], kvm_signature, 12);
+        add(leaf_kvm, kvm);
+        add(leaf_kvm_features, {policy_.kvm_features, 0, 0, 0});
+    }
 }
 
 void Table::extended_leaves() {

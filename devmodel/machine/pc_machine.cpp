@@ -6,6 +6,7 @@
 #include "devmodel/machine/exit_names.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <utility>
 
@@ -38,6 +39,12 @@ std::uint64_t guest_tsc_hz(const MachineConfig& config, std::uint64_t host_hz, b
                         "the monitor was told tsc-scaling=off). Remove the line, or write tsc_khz = {}.",
                         config.tsc_khz, host_hz / 1000)};
     return wanted;
+}
+
+/// Nanoseconds since 1970, shifted like the guest's real-time clock, but not into a time zone.
+std::int64_t wall_time(std::int64_t offset_seconds) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() + offset_seconds * ns_per_second;
 }
 
 // A guest that triple-faults again within this time of its reset, so many times in a row, never comes up.
@@ -94,6 +101,7 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
                        .apic = config_.apic,
                        .x2apic = config_.apic,
                        .tsc_deadline = config_.apic,
+                       .kvm_features = config_.kvm_interface ? KvmInterface::features(config_.apic) : 0,
                        .overrides = config_.cpuid};
     const auto table = build_cpuid(policy);
     vm_->set_cpuid(table);
@@ -111,9 +119,13 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
                                   .apic_bus = board_.apic_bus,
                                   .apic_window = board_.apic_window,
                                   .ports = board_.ports,
+                                  .memory = board_.space,
                                   .emulator = *emulator_,
                                   .host = *this,
-                                  .tsc_ratio = tsc_ratio_};
+                                  .tsc_ratio = tsc_ratio_,
+                                  .wall_time = [offset = config_.rtc_offset_seconds] {
+                                      return wall_time(offset);
+                                  }};
     for (unsigned i = 0; i < config_.vcpus; ++i) {
         const LocalApic::Config apic{.id = i,
                                      .bootstrap = i == 0,
@@ -122,8 +134,11 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
                                      .tsc_deadline = (features[2] >> 24 & 1) != 0,
                                      .physical_address_bits = address_bits};
         vcpus_.push_back(std::make_unique<VcpuThread>(
-            i, vm_->vcpu(i), around, apic,
-            Msrs::Config{.amd = amd, .physical_address_bits = address_bits, .tsc_hz = tsc_hz}, features[0]));
+            i, vm_->vcpu(i), around,
+            VcpuConfig{.apic = apic,
+                       .msrs = {.amd = amd, .physical_address_bits = address_bits, .tsc_hz = tsc_hz},
+                       .kvm = {.features = cpuid_lookup(table, leaf_kvm_features)[0], .tsc_hz = tsc_hz},
+                       .cpuid_signature = features[0]}));
         board_.connect(vcpus_.back()->apic());
     }
 }

@@ -22,15 +22,16 @@ constexpr std::uint64_t vga_window = 0xa0000, vga_window_end = 0xb0000;
 } // namespace
 
 VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurroundings& around,
-                       const LocalApic::Config& apic, const Msrs::Config& msrs, std::uint32_t cpuid_signature)
+                       const VcpuConfig& config)
     : index_{index},
       engine_{engine},
       page_{engine.page()},
       around_{around},
-      cpuid_signature_{cpuid_signature},
-      apic_{around.clock, this, around.apic_bus, *this, apic},
-      msrs_{msrs},
-      bootstrap_{apic.bootstrap} {}
+      cpuid_signature_{config.cpuid_signature},
+      apic_{around.clock, this, around.apic_bus, *this, config.apic},
+      kvm_{around.clock, *this, &around.memory, apic_, around.wall_time, config.kvm},
+      msrs_{config.msrs},
+      bootstrap_{config.apic.bootstrap} {}
 
 VcpuThread::~VcpuThread() {
     {
@@ -47,6 +48,7 @@ void VcpuThread::reset(ResetKind kind, std::uint64_t tsc_offset) {
     reset_registers(page(), CpuReset::Reset, cpuid_signature_);
     set_tsc_offset(tsc_offset);
     apic_.reset(kind);
+    kvm_.reset();
     msrs_.reset();
     halted_ = init_pending_ = nmi_pending_ = false;
     startup_pending_.reset();
@@ -134,6 +136,7 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
     page().msrs.tsc_ratio = around_.tsc_ratio.fixed_point();
     page().dirty |= abi::group_msrs;
     apic_.tsc_changed();
+    kvm_.tsc_changed();
 }
 
 // --- the loop
@@ -237,6 +240,7 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
         }
     }
     prepare_interrupts(free);
+    kvm_.before_entry();
     page.deadline = around_.clock.deadline_tsc();
 }
 
@@ -272,12 +276,14 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
 
 [[gnu::hot]] void VcpuThread::after_exit() {
     const auto& page = page_;
+    kvm_.after_exit();
     apic_.settle_offer(page.window_taken != 0);
     if (page.cr8 != apic_.cr8())
         apic_.set_cr8(static_cast<std::uint8_t>(page.cr8));
     if (page.msrs.tsc_offset != tsc_offset_) {
         tsc_offset_ = page.msrs.tsc_offset; // the guest wrote its TSC
         apic_.tsc_changed();
+        kvm_.tsc_changed();
     }
 }
 
@@ -399,7 +405,9 @@ void VcpuThread::handle_msr_read() {
     auto& page = page_;
     need_state(abi::group_general);
     const auto index = page.exit.msr.index;
-    const auto value = LocalApic::owns_msr(index) ? apic_.read_msr(index) : msrs_.read(index);
+    const auto value = LocalApic::owns_msr(index)      ? apic_.read_msr(index)
+                       : KvmInterface::owns_msr(index) ? kvm_.read_msr(index)
+                                                       : msrs_.read(index);
     if (!value) {
         unknown_msr(index, false);
         return inject(abi::EventType::Exception, vector_gp, 0);
@@ -418,6 +426,8 @@ void VcpuThread::handle_msr_write() {
         done = apic_.write_msr(index, page.exit.msr.value);
         if (index == LocalApic::msr_apic_base)
             around_.apic_window.update();
+    } else if (KvmInterface::owns_msr(index)) {
+        done = kvm_.write_msr(index, page.exit.msr.value);
     } else {
         done = msrs_.write(index, page.exit.msr.value);
     }

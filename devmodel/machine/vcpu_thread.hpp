@@ -3,7 +3,7 @@
 // pending, and sleeps while the guest has nothing to do.
 //
 // State: what is pending (NMI, INIT, SIPI), whether the vCPU halts or waits for SIPI, the TSC offset, its
-// local APIC and MSRs; all registers are in the engine's VcpuPage. SMIs are ignored: there is no SMM.
+// local APIC, MSRs and KVM interface; all registers are in the engine's VcpuPage. SMIs are ignored: there is no SMM.
 #pragma once
 
 #include "devmodel/config/cpu_list.hpp"
@@ -15,6 +15,7 @@
 #include "devmodel/machine/apic_window.hpp"
 #include "devmodel/machine/device_condition.hpp"
 #include "devmodel/machine/guest_clock.hpp"
+#include "devmodel/machine/kvm_interface.hpp"
 #include "devmodel/machine/msrs.hpp"
 #include "devmodel/machine/tsc_ratio.hpp"
 
@@ -44,16 +45,24 @@ struct VcpuSurroundings {
     ApicBus& apic_bus;
     ApicWindow& apic_window;
     Bus& ports;
+    GuestMemory& memory;
     Emulator& emulator;
     VcpuHost& host;
     TscRatio tsc_ratio; ///< the same for all vCPUs
+    KvmInterface::WallTime wall_time;
+};
+
+/// What CPUID says that a vCPU must agree with.
+struct VcpuConfig {
+    LocalApic::Config apic;
+    Msrs::Config msrs;
+    KvmInterface::Config kvm;
+    std::uint32_t cpuid_signature = 0; ///< CPUID 1 EAX
 };
 
 class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
   public:
-    /// `cpuid_signature` is CPUID 1 EAX.
-    VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurroundings& around,
-               const LocalApic::Config& apic, const Msrs::Config& msrs, std::uint32_t cpuid_signature);
+    VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurroundings& around, const VcpuConfig& config);
     ~VcpuThread() override;
     VcpuThread(const VcpuThread&) = delete;
     VcpuThread& operator=(const VcpuThread&) = delete;
@@ -120,6 +129,7 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     VcpuSurroundings around_;
     std::uint32_t cpuid_signature_;
     LocalApic apic_;
+    KvmInterface kvm_;
     Msrs msrs_;
     std::uint64_t tsc_offset_ = 0;
     bool bootstrap_;

@@ -40,6 +40,22 @@ def every_ipi(context):
     require("WRONG" not in text, text)
 
 
+@boot_test("kvm-interface", "Linux finds KVM's clock, with the right time, and x2APIC; and neither with paravirt = 'none'")
+def kvm_interface(context):
+    for offered in (True, False):
+        name = "offered" if offered else "hidden"
+        guest = context.create(name, kernel=f"{TESTS}/linux-cloud", ramdisk=f"{TESTS}/initramfs-linux-cloud", memory=256,
+                               extra="console=ttyS0 quiet escalus.run=clocks", vcpus=2,
+                               paravirt=None if offered else "none")
+        text = guest.wait_serial(r"clocks: done", 400)
+        now = int(context.run("date +%s", check=True).text)
+        require(("Hypervisor detected: KVM" in text) == offered, text)
+        require(("kvm-clock" in re.search(r"clocks: (.*)", text)[1].split()) == offered, text)
+        require(("x2apic enabled" in text) == offered, text)
+        require(abs(int(re.search(r"seconds: (\d+)", text)[1]) - now) < 60, f"the guest has the wrong time:\n{text}")
+        require(guest.wait_end(120) == 0, guest.log())
+
+
 def _share(context):
     """`cpus`, `cpu_weight` and `cap` are where the kernel says they are; `stat` and `list` know each vCPU."""
     guest = context.create("share", kernel=f"{TESTS}/linux-cloud", ramdisk=f"{TESTS}/initramfs-linux-cloud",

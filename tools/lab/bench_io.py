@@ -6,7 +6,7 @@ each can be counted from outside. Times are by the guest's own clock, but for th
 import re
 import time
 
-from . import bench_sides, host_tsc, testing
+from . import bench_sides, testing
 from .process import crowd
 from .ui import LabError, stage
 
@@ -81,7 +81,7 @@ def _follow(side, name, results, what, timeout=900):
 
 
 def _words(run):
-    return f"console=ttyS0 quiet escalus.run={run} escalus.then=stay {host_tsc.kernel_words()}"
+    return f"console=ttyS0 quiet escalus.run={run} escalus.then=stay"
 
 
 def disk(side, kind, results):

@@ -7,7 +7,7 @@ fixes the image's version."""
 import shutil
 import subprocess
 
-from . import debian_mirror, host_tsc, media, paths
+from . import debian_mirror, media, paths
 from .cpio import Archive
 
 IMAGE = ("pool/main/d/debian-installer-netboot-images/debian-installer-13-netboot-amd64_20250803+deb13u6_all.deb",
@@ -63,15 +63,11 @@ d-i cdrom-detect/eject boolean false
 d-i finish-install/reboot_in_progress note
 """
 
-
-def _menu():
-    """What follows "---" is for the installed system, too."""
-    return f"""set timeout=0
-menuentry "Debian 12, unattended" {{
-  linux /install/vmlinuz console=ttyS0 priority=critical auto=true DEBIAN_FRONTEND=text --- \\
-    quiet console=ttyS0 {host_tsc.kernel_words()}
+MENU = """set timeout=0
+menuentry "Debian 12, unattended" {
+  linux /install/vmlinuz console=ttyS0 priority=critical auto=true DEBIAN_FRONTEND=text --- quiet console=ttyS0
   initrd /install/initrd.gz
-}}
+}
 """
 
 
@@ -91,7 +87,6 @@ def _image():
 def iso():
     """The CD, for BIOS and UEFI."""
     folder = _image()
-    menu = _menu()
     answers = Archive()
     answers.file("preseed.cfg", PRESEED.encode())
 
@@ -100,9 +95,9 @@ def iso():
         combined = target.with_suffix(".initrd")
         combined.write_bytes(initrd + b"\0" * (-len(initrd) % 4) + answers.bytes())
         try:
-            media.make_grub_iso(target, menu, {"install/vmlinuz": folder / "linux", "install/initrd.gz": combined},
+            media.make_grub_iso(target, MENU, {"install/vmlinuz": folder / "linux", "install/initrd.gz": combined},
                                 ("i386-pc", "x86_64-efi"))
         finally:
             combined.unlink()
 
-    return media.made("debian-12-unattended.iso", [menu, PRESEED, folder / "linux", folder / "initrd.gz"], make)
+    return media.made("debian-12-unattended.iso", [MENU, PRESEED, folder / "linux", folder / "initrd.gz"], make)

@@ -193,6 +193,12 @@ dmesg | grep -E 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boo
 echo "trouble: $(dmesg | grep -cE 'BUG|Oops|soft lockup|Call Trace|rcu.*stall|apic.*timeout|do_boot_cpu failed')"
 echo processors: done
 """,
+    # What tells the time.
+    "clocks": r"""dmesg | sed -n 's/^\[[^]]*\] //; /Hypervisor detected/p; /kvm-clock/p; /x2apic/p; /tsc: Detected/p'
+echo "clocks: $(cat /sys/devices/system/clocksource/clocksource0/available_clocksource)"
+echo "seconds: $(date +%s)"
+echo clocks: done
+""",
     # A variable of the firmware's: what an earlier start left, and 1 when there was none.
     "firmware-variable": """mount -t efivarfs efivarfs /sys/firmware/efi/efivars || { echo "variable: no efivarfs"; exit; }
 v=/sys/firmware/efi/efivars/EscalusMark-a3c5f8e2-7d14-4b6f-9e0b-5d2c1f7a8b90

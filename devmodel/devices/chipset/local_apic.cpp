@@ -26,6 +26,7 @@ void LocalApic::reset(ResetKind) {
 void LocalApic::init_state() {
     irr_ = isr_ = tmr_ = {};
     offered_ = 0;
+    end_waits_ = false;
     lvt_.fill(lvt_masked);
     tpr_ = 0;
     ldr_ = 0;
@@ -94,8 +95,13 @@ void LocalApic::request(std::uint8_t vector, bool level) {
     }
     irr_.set(vector, true);
     tmr_.set(vector, level);
-    if (requested_interrupt())
+    if (requested_interrupt() || end_waits_)
         signals_.interrupt_pending();
+}
+
+void LocalApic::settle_end(bool ended) {
+    if (std::exchange(end_waits_, false) && ended)
+        end_of_interrupt();
 }
 
 void LocalApic::end_of_interrupt() {

@@ -21,7 +21,8 @@
 //     else if v = apic.requested_interrupt():      (only the TPR holds it back)
 //         request an interrupt window of priority v >> 4
 // In place of such a window the CPU may be left to take v by itself: apic.offer(v), and settle_offer() after
-// the exit.
+// the exit. And if apic.end_can_wait(), the guest may end its interrupt without an exit: apic.let_end_wait(),
+// and settle_end() after the exit, before anything else.
 #pragma once
 
 #include "devmodel/devices/chipset/apic_bus.hpp"
@@ -83,6 +84,16 @@ class LocalApic final : public Device, public IrqSink {
     void offer(std::uint8_t vector);
     /// What became of it; nothing when there was no offer, or a reset since.
     void settle_offer(bool taken);
+    /// Whether nothing happens at the end of the interrupt in service but that it is no longer in service: no
+    /// request waits for that, and it was edge-triggered.
+    [[nodiscard]] bool end_can_wait() const {
+        const auto in_service = isr_.highest();
+        return in_service != 0 && irr_.highest() == 0 && offered_ == 0 && !tmr_.test(in_service);
+    }
+    /// From now on it may have ended unseen, until settle_end(): each request is signalled.
+    void let_end_wait() { end_waits_ = true; }
+    /// What became of it; nothing when the APIC was reset since.
+    void settle_end(bool ended);
     /// The 8259 pair has an interrupt for this processor (LINT0 as ExtINT, an ExtINT message, or no APIC).
     [[nodiscard]] bool pic_interrupt_pending() const;
     /// The INTA cycle was run.
@@ -164,6 +175,7 @@ class LocalApic final : public Device, public IrqSink {
     std::uint64_t base_ = 0; // IA32_APIC_BASE
     VectorBitmap irr_, isr_, tmr_;
     std::uint8_t offered_ = 0; // 0: none
+    bool end_waits_ = false;
     std::array<std::uint32_t, lvt_count> lvt_{};
     std::uint8_t tpr_ = 0;
     std::uint32_t ldr_ = 0, dfr_ = 0, svr_ = 0;

@@ -81,6 +81,59 @@ TEST_CASE("APIC: a vector that the CPU may take by itself") {
     }
 }
 
+TEST_CASE("APIC: an end of interrupt that waits until the next exit") {
+    ApicBoard b;
+    b.enable_all();
+    REQUIRE_FALSE(b[0].end_can_wait()); // none is in service
+    b.bus.send(fixed(0x61));
+    REQUIRE_FALSE(b[0].end_can_wait());
+    b[0].accept(0x61);
+    SECTION("ended unseen") {
+        REQUIRE(b[0].end_can_wait());
+        b[0].let_end_wait();
+        b[0].settle_end(true);
+        REQUIRE(bit_of(b, isr, 0x61) == 0);
+        b[0].accept(0x62);
+        b[0].settle_end(true); // there is no other
+        REQUIRE(bit_of(b, isr, 0x62) == 1);
+    }
+    SECTION("not ended") {
+        b[0].let_end_wait();
+        b[0].settle_end(false);
+        REQUIRE(bit_of(b, isr, 0x61) == 1);
+    }
+    SECTION("a request that would have to wait is signalled: nothing may be in service any more") {
+        const auto kicks = b.cpu[0]->kicks;
+        b.bus.send(fixed(0x41));
+        REQUIRE(b.cpu[0]->kicks == kicks); // the end is a write to the register, which finds it
+        REQUIRE_FALSE(b[0].end_can_wait());
+        b.set(eoi, 0);
+        b[0].accept(0x41);
+        b[0].let_end_wait();
+        b.bus.send(fixed(0x31));
+        REQUIRE(b.cpu[0]->kicks == kicks + 1);
+        b[0].settle_end(true);
+        REQUIRE(b[0].pending_interrupt() == 0x31);
+    }
+    SECTION("level-triggered: somebody waits for the end") {
+        b.set(eoi, 0);
+        auto message = fixed(0x71);
+        message.level = true;
+        b.bus.send(message);
+        b[0].accept(0x71);
+        REQUIRE_FALSE(b[0].end_can_wait());
+    }
+    SECTION("INIT comes: it is forgotten") {
+        b[0].let_end_wait();
+        b.bus.send({.delivery = ApicDelivery::Init, .vector = 0, .level = true, .destination = 0});
+        b.enable_all();
+        b.bus.send(fixed(0x62));
+        b[0].accept(0x62);
+        b[0].settle_end(true);
+        REQUIRE(bit_of(b, isr, 0x62) == 1);
+    }
+}
+
 TEST_CASE("APIC: request, accept, end") {
     ApicBoard b;
     b.enable_all();

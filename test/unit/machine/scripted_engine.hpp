@@ -119,13 +119,20 @@ class ScriptedEngine final : public Engine {
         return std::make_unique<Vm>(*this);
     }
     ScriptedVcpu& vcpu(unsigned index) { return *vcpus_.at(index); }
+    /// Where the guest-physical address is. The machine must be there.
+    std::uint8_t* memory(std::uint64_t gpa) {
+        for (const auto& m : memory_->mappings)
+            if (gpa >= raw(m.gpa) && gpa - raw(m.gpa) < m.size)
+                return m.region->bytes().subspan(m.offset + gpa - raw(m.gpa)).data();
+        return nullptr;
+    }
 
     bool scales_tsc = false;
 
   private:
     class Vm final : public EngineVm {
       public:
-        explicit Vm(ScriptedEngine& engine) : engine_{engine} {}
+        explicit Vm(ScriptedEngine& engine) : engine_{engine} { engine.memory_ = &memory_; }
         void set_cpuid(std::span<const abi::CpuidEntry>) override {}
         EngineVcpu& vcpu(unsigned index) override { return engine_.vcpu(index); }
         [[nodiscard]] unsigned vcpu_count() const override {
@@ -148,6 +155,7 @@ class ScriptedEngine final : public Engine {
         TestMemoryMap memory_;
     };
     std::vector<std::unique_ptr<ScriptedVcpu>> vcpus_;
+    TestMemoryMap* memory_ = nullptr; // of the machine
 };
 
 } // namespace escalus
