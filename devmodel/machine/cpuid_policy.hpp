@@ -3,9 +3,9 @@
 // counters, speculation control, shadow stacks, protection keys), with what the machine adds (x2APIC, machine
 // check, topology, the hypervisor's leaves).
 //
-// Sources: Intel SDM volume 2A "CPUID", AMD APM volume 3 appendix E, VMware KB 1009458 for leaf 0x40000010, Linux,
-// Documentation/virt/kvm/x86/cpuid.rst for 0x40000100.
-// All vCPUs are cores of one package, each with one thread; a vCPU's APIC ID is its number.
+// Sources: Intel SDM volume 2A "CPUID", AMD APM volume 3 appendix E, VMware KB 1009458 for leaf 0x40000010,
+// Linux, Documentation/virt/kvm/x86/cpuid.rst for 0x40000100. All vCPUs are cores of one package, each with
+// one thread; a vCPU's APIC ID is its number.
 #pragma once
 
 #include "devmodel/config/machine_config.hpp"
@@ -33,8 +33,8 @@ struct CpuidPolicy {
 };
 
 inline constexpr char guest_hypervisor_signature[] = "EscalusHVM\0"; // 12 bytes
-// KVM's leaves are not the first: who knows KVM looks for them in steps of 0x100, and old systems, which expect
-// more of KVM than is here, only look at the first.
+// KVM's leaves are not the first: who knows KVM looks for them in steps of 0x100, and old systems, which
+// expect more of KVM than is here, only look at the first.
 inline constexpr std::uint32_t leaf_kvm = 0x40000100, leaf_kvm_features = leaf_kvm + 1;
 inline constexpr char kvm_signature[] = "KVMKVMKVM\0\0"; // 12 bytes
 

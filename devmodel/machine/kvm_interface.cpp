@@ -52,7 +52,12 @@ void write_versioned(std::span<std::uint8_t> area, std::uint32_t& version, Fill 
 
 KvmInterface::KvmInterface(const Clock& clock, const TscClock& tsc, GuestMemory* memory, LocalApic& apic,
                            WallTime wall_time, const Config& config)
-    : clock_{clock}, tsc_{tsc}, memory_{memory}, apic_{apic}, wall_time_{std::move(wall_time)}, config_{config} {}
+    : clock_{clock},
+      tsc_{tsc},
+      memory_{memory},
+      apic_{apic},
+      wall_time_{std::move(wall_time)},
+      config_{config} {}
 
 void KvmInterface::reset() {
     wall_clock_ = system_time_ = end_of_interrupt_ = 0;

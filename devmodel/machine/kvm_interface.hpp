@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a vCPU offers of KVM's paravirtual interface, which Linux and the BSDs look for: a clock that is read from
-// memory and tells the rate of the TSC, an end of interrupt that is noted in memory instead of written to the
-// APIC, and that port 0x80 delays nothing. A guest that does not ask for it sees a computer without it.
+// What a vCPU offers of KVM's paravirtual interface, which Linux and the BSDs look for: a clock that is read
+// from memory and tells the rate of the TSC, an end of interrupt that is noted in memory instead of written
+// to the APIC, and that port 0x80 delays nothing. A guest that does not ask for it sees a computer without
+// it.
 //
 // Specification: Linux, Documentation/virt/kvm/x86/cpuid.rst and msr.rst; arch/x86/include/asm/pvclock-abi.h.
 // MSRs: 0x4b564d00 (wall clock), 0x4b564d01 (system time), 0x4b564d04 (end of interrupt).
 // State: the addresses that the guest gave; whether it was told that its end of interrupt may wait.
-// The first clock's MSRs (0x11, 0x12) are not offered. Missing: asynchronous page faults, stolen time, hypercalls.
+// The first clock's MSRs (0x11, 0x12) are not offered. Missing: asynchronous page faults, stolen time,
+// hypercalls.
 #pragma once
 
 #include "devmodel/devices/chipset/local_apic.hpp"

@@ -113,19 +113,18 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
         EmulatorOptions{.physical_address_bits = address_bits,
                         .gigabyte_pages = (cpuid_lookup(table, 0x80000001)[3] >> 26 & 1) != 0,
                         .memory_generation = &board_.space.generation()});
-    const VcpuSurroundings around{.lock = lock_,
-                                  .clock = clock_,
-                                  .pic = board_.pic,
-                                  .apic_bus = board_.apic_bus,
-                                  .apic_window = board_.apic_window,
-                                  .ports = board_.ports,
-                                  .memory = board_.space,
-                                  .emulator = *emulator_,
-                                  .host = *this,
-                                  .tsc_ratio = tsc_ratio_,
-                                  .wall_time = [offset = config_.rtc_offset_seconds] {
-                                      return wall_time(offset);
-                                  }};
+    const VcpuSurroundings around{
+        .lock = lock_,
+        .clock = clock_,
+        .pic = board_.pic,
+        .apic_bus = board_.apic_bus,
+        .apic_window = board_.apic_window,
+        .ports = board_.ports,
+        .memory = board_.space,
+        .emulator = *emulator_,
+        .host = *this,
+        .tsc_ratio = tsc_ratio_,
+        .wall_time = [offset = config_.rtc_offset_seconds] { return wall_time(offset); }};
     for (unsigned i = 0; i < config_.vcpus; ++i) {
         const LocalApic::Config apic{.id = i,
                                      .bootstrap = i == 0,

@@ -276,8 +276,8 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
 
 [[gnu::hot]] void VcpuThread::after_exit() {
     const auto& page = page_;
-    kvm_.after_exit();
     apic_.settle_offer(page.window_taken != 0);
+    kvm_.after_exit();
     if (page.cr8 != apic_.cr8())
         apic_.set_cr8(static_cast<std::uint8_t>(page.cr8));
     if (page.msrs.tsc_offset != tsc_offset_) {

@@ -3,7 +3,8 @@
 // pending, and sleeps while the guest has nothing to do.
 //
 // State: what is pending (NMI, INIT, SIPI), whether the vCPU halts or waits for SIPI, the TSC offset, its
-// local APIC, MSRs and KVM interface; all registers are in the engine's VcpuPage. SMIs are ignored: there is no SMM.
+// local APIC, MSRs and KVM interface; all registers are in the engine's VcpuPage. SMIs are ignored: there is
+// no SMM.
 #pragma once
 
 #include "devmodel/config/cpu_list.hpp"

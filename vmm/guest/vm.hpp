@@ -12,6 +12,9 @@ namespace escalus::vmm {
 
 struct Vm;
 
+/// What became of an interrupt that the CPU may deliver by itself.
+enum class Offer : std::uint8_t { None, Waits, Taken };
+
 struct alignas(64) Vcpu {
     Vm* vm = nullptr;
     unsigned index = 0;
@@ -30,6 +33,8 @@ struct alignas(64) Vcpu {
 
     bool nmi_blocked = false;   ///< from the injection of an NMI to the end of its IRET
     std::uint64_t iret_rip = 0; ///< where the IRET that will unblock NMIs was seen to begin; 0: not yet
+
+    Offer offer = Offer::None; ///< AMD-V: of the virtual interrupt that stands for an interrupt window
 
     // Where its TLB entries are.
     unsigned last_cpu = ~0u;

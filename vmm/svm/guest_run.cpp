@@ -84,23 +84,43 @@ class WorldSwitch {
     vcpu.flush = false;
 }
 
-// A write of CR8 while V_IRQ is set ends QEMU 7.2 by an assertion (it changes the request without its lock),
-// and every interrupt handler of UEFI's writes it. It exits meanwhile, and is done by the monitor, which then
-// looks at the priority again.
-void request_interrupt_window(Vmcb& vmcb, std::uint32_t vector) {
-    VmcbControl& c = vmcb.control;
+// The vector of an APIC is offered as a virtual interrupt: the CPU takes it by itself as soon as it can (APM
+// 2, section 15.21.4). That of the 8259 is known only then, so that there is an exit instead. A write of CR8
+// while V_IRQ is set ends QEMU 7.2 by an assertion (it changes the request without its lock), and every
+// interrupt handler of UEFI's writes it. It exits meanwhile, and is done by the monitor, which then looks at
+// the priority again.
+void request_interrupt_window(Vcpu& vcpu, std::uint32_t vector) {
+    VmcbControl& c = vmcb_of(vcpu).control;
     c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
-    c.interrupt_control |=
-        vector > 255 ? interrupt_control::ignore_tpr : vector >> 4 << interrupt_control::priority_shift;
+    if (vector < abi::VcpuPage::window_any) {
+        vcpu.page->request_interrupt_window = 0; // once: it may be taken before the next VcpuRun
+        vcpu.offer = Offer::Waits;
+        c.interrupt_control |= vector >> 4 << interrupt_control::priority_shift;
+        c.interrupt_vector = vector;
+        c.intercepts1 &= ~intercept1::vintr;
+    } else {
+        vcpu.offer = Offer::None;
+        c.interrupt_control |= interrupt_control::ignore_tpr;
+        c.intercepts1 |= intercept1::vintr;
+    }
     c.interrupt_control = interrupt_control::offer_by_priority(c.interrupt_control);
-    c.intercepts1 |= intercept1::vintr;
     c.cr_writes |= intercept_cr8;
     c.clean = 0;
 }
 
 [[gnu::hot]] void cancel_interrupt_window(Vmcb& vmcb) {
-    if ((vmcb.control.intercepts1 & intercept1::vintr) != 0)
+    if (interrupt_window_is_open(vmcb))
         close_interrupt_window(vmcb);
+}
+
+/// Whether the interrupt that was offered has been taken; it is no longer offered.
+[[gnu::hot]] bool take_back_offer(Vcpu& vcpu) {
+    if (vcpu.offer == Offer::None) [[likely]]
+        return false;
+    const bool taken = vcpu.offer == Offer::Taken;
+    cancel_interrupt_window(vmcb_of(vcpu));
+    vcpu.offer = Offer::None;
+    return taken;
 }
 
 /// NMIs are blocked from one's injection until its IRET is done: the IRET has been seen and execution has
@@ -133,8 +153,8 @@ void request_interrupt_window(Vmcb& vmcb, std::uint32_t vector) {
 /// QEMU's TCG goes on holding an interrupt that VMRUN has injected for an exception to be raised, and raises
 /// it when something else than an exit makes it leave its translated code before the next #VMEXIT: the guest
 /// gets the same interrupt twice, the second time in the handler's first instructions, with IF clear. There,
-/// one that can be taken at once is given as a virtual interrupt instead (APM 2, section 15.21.4). An
-/// interrupt window is closed meanwhile.
+/// one that can be taken at once is given as a virtual interrupt instead. What waits for an interrupt window
+/// has to wait until it is delivered.
 class VirtualInterrupt {
   public:
     /// False when the event has to be injected.
@@ -145,6 +165,7 @@ class VirtualInterrupt {
             return false;
         event_ = vcpu.event;
         control_ = c.interrupt_control;
+        waiting_ = c.interrupt_vector;
         window_ = c.intercepts1 & intercept1::vintr;
         c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
         c.interrupt_control |= interrupt_control::irq | interrupt_control::ignore_tpr |
@@ -156,23 +177,35 @@ class VirtualInterrupt {
         vcpu.event.valid = 0;
         return true;
     }
+    /// Before the entry, when nothing was given: one that is offered may be taken.
+    void watch(const Vcpu& vcpu) {
+        offered_ = vcpu.offer == Offer::Waits &&
+                   (vmcb_of(vcpu).control.interrupt_control & interrupt_control::irq) != 0;
+    }
     /// After the exit: the CPU clears V_IRQ when it has delivered the interrupt.
     void settle(Vcpu& vcpu) const {
+        VmcbControl& c = vmcb_of(vcpu).control;
+        if (offered_ && (c.interrupt_control & interrupt_control::irq) == 0) {
+            vcpu.offer = Offer::Taken;
+            close_interrupt_window(vmcb_of(vcpu));
+        }
         if (!event_.valid)
             return;
-        VmcbControl& c = vmcb_of(vcpu).control;
         if ((c.interrupt_control & interrupt_control::irq) != 0)
             vcpu.event = event_;
         c.interrupt_control =
             (control_ & ~interrupt_control::tpr_mask) | (c.interrupt_control & interrupt_control::tpr_mask);
-        if ((c.intercepts1 |= window_) & intercept1::vintr)
+        c.interrupt_vector = waiting_;
+        c.intercepts1 |= window_;
+        if (interrupt_window_is_open(vmcb_of(vcpu)))
             c.interrupt_control = interrupt_control::offer_by_priority(c.interrupt_control);
         c.clean = 0;
     }
 
   private:
     abi::Event event_{};
-    std::uint32_t control_ = 0, window_ = 0;
+    std::uint32_t control_ = 0, waiting_ = 0, window_ = 0;
+    bool offered_ = false;
 };
 
 /// An exit may have cut off the delivery of an event (EXITINTINFO, APM 2, section 15.7.3): it is delivered
@@ -194,6 +227,7 @@ class VirtualInterrupt {
 }
 
 [[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
+    vcpu.page->window_taken = take_back_offer(vcpu);
     hand_over(vcpu, export_state, vmcb_of(vcpu).control.tsc_offset);
     vcpu.page->nmi_blocked = !nmi_can_enter(vcpu);
 }
@@ -211,8 +245,8 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
     if (!take_over(vcpu, import_state))
         return false;
     if (page.request_interrupt_window != 0)
-        request_interrupt_window(vmcb_of(vcpu), page.window_vector);
-    else
+        request_interrupt_window(vcpu, page.window_vector);
+    else if (vcpu.offer == Offer::None)
         cancel_interrupt_window(vmcb_of(vcpu));
     return true;
 }
@@ -276,8 +310,10 @@ void destroy_vcpu(Vcpu& vcpu) {
         const WorldSwitch world{cpu, vcpu};
         do {
             VirtualInterrupt interrupt;
-            if (!features.injects_twice || !interrupt.give(vcpu))
+            if (!features.injects_twice || !interrupt.give(vcpu)) {
                 inject(vcpu);
+                interrupt.watch(vcpu);
+            }
             prepare_translations(cpu, vcpu);
             const auto before = read_tsc();
             svm_enter(physical_of(vmcb), &vcpu.gprs);

@@ -69,7 +69,10 @@ inline void advance(Vmcb& vmcb, std::uint64_t rip) {
     vmcb.save.rip = rip;
     vmcb.control.interrupt_state = 0;
 }
-/// Takes back the request of an exit as soon as interrupts can be taken.
+/// An interrupt waits until it can be taken: by itself, or for an exit.
+[[nodiscard]] inline bool interrupt_window_is_open(const Vmcb& vmcb) {
+    return (vmcb.control.cr_writes & intercept_cr8) != 0;
+}
 inline void close_interrupt_window(Vmcb& vmcb) {
     vmcb.control.interrupt_control &= ~interrupt_control::irq;
     vmcb.control.intercepts1 &= ~intercept1::vintr;

@@ -22,7 +22,7 @@
 //         request an interrupt window of priority v >> 4
 // In place of such a window the CPU may be left to take v by itself: apic.offer(v), and settle_offer() after
 // the exit. And if apic.end_can_wait(), the guest may end its interrupt without an exit: apic.let_end_wait(),
-// and settle_end() after the exit, before anything else.
+// and settle_end() after the exit, after settle_offer().
 #pragma once
 
 #include "devmodel/devices/chipset/apic_bus.hpp"
@@ -84,11 +84,13 @@ class LocalApic final : public Device, public IrqSink {
     void offer(std::uint8_t vector);
     /// What became of it; nothing when there was no offer, or a reset since.
     void settle_offer(bool taken);
-    /// Whether nothing happens at the end of the interrupt in service but that it is no longer in service: no
-    /// request waits for that, and it was edge-triggered.
+    /// Whether nothing happens at the end of the interrupt in service, or on offer, but that it is no longer
+    /// in service: no request waits for that, and it was edge-triggered.
     [[nodiscard]] bool end_can_wait() const {
         const auto in_service = isr_.highest();
-        return in_service != 0 && irr_.highest() == 0 && offered_ == 0 && !tmr_.test(in_service);
+        if (irr_.highest() != 0 || (in_service != 0) == (offered_ != 0))
+            return false;
+        return !tmr_.test(in_service != 0 ? in_service : offered_);
     }
     /// From now on it may have ended unseen, until settle_end(): each request is signalled.
     void let_end_wait() { end_waits_ = true; }

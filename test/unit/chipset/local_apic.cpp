@@ -123,6 +123,22 @@ TEST_CASE("APIC: an end of interrupt that waits until the next exit") {
         b[0].accept(0x71);
         REQUIRE_FALSE(b[0].end_can_wait());
     }
+    SECTION("of an interrupt that the CPU takes by itself") {
+        b.set(eoi, 0);
+        b.bus.send(fixed(0x62));
+        b[0].offer(0x62);
+        REQUIRE(b[0].end_can_wait());
+        b[0].let_end_wait();
+        b[0].settle_offer(true);
+        b[0].settle_end(true);
+        REQUIRE(bit_of(b, isr, 0x62) == 0);
+        REQUIRE_FALSE(b[0].requested_interrupt());
+    }
+    SECTION("while one is on offer: which of both ended could not be told") {
+        b.bus.send(fixed(0x71));
+        b[0].offer(0x71);
+        REQUIRE_FALSE(b[0].end_can_wait());
+    }
     SECTION("INIT comes: it is forgotten") {
         b[0].let_end_wait();
         b.bus.send({.delivery = ApicDelivery::Init, .vector = 0, .level = true, .destination = 0});

@@ -77,9 +77,10 @@ std::string all_x_but(unsigned bit, char c) {
 } // namespace
 
 TEST_CASE("KVM's leaves are there when it is offered, after our own") {
-    const auto with = build_cpuid({.host = [](std::uint32_t l, std::uint32_t i) { return everything(false, l, i); },
-                                   .kvm_features = 0x1000048,
-                                   .overrides = {}});
+    const auto with =
+        build_cpuid({.host = [](std::uint32_t l, std::uint32_t i) { return everything(false, l, i); },
+                     .kvm_features = 0x1000048,
+                     .overrides = {}});
     const auto signature = cpuid_lookup(with, 0x40000100);
     CHECK(signature[eax] == 0x40000101);
     CHECK(std::memcmp(&signature[ebx], "KVMKVMKVM\0\0\0", 12) == 0);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "devmodel/machine/kvm_interface.hpp"
-
 #include "devmodel/machine/flat_memory.hpp"
+#include "devmodel/machine/kvm_interface.hpp"
 #include "devmodel/machine/little_endian.hpp"
 #include "devmodel/machine/manual_clock.hpp"
 #include "test/unit/chipset/apic_fixture.hpp"
@@ -69,9 +68,8 @@ TEST_CASE_METHOD(Fixture, "KVM's clock: the time that the machine has, from the 
 }
 
 TEST_CASE("KVM's clock tells every rate") {
-    for (const std::uint64_t hz :
-         {25'000'000ull, 999'999'000ull, 1'000'000'000ull, 1'000'001'000ull, 2'000'000'000ull, 3'712'345'000ull,
-          10'000'000'000ull}) {
+    for (const std::uint64_t hz : {25'000'000ull, 999'999'000ull, 1'000'000'000ull, 1'000'001'000ull,
+                                   2'000'000'000ull, 3'712'345'000ull, 10'000'000'000ull}) {
         Fixture f{KvmInterface::features(true), hz};
         REQUIRE(f.kvm.write_msr(msr_time, area | 1));
         INFO(hz);

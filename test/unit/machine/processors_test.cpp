@@ -21,7 +21,7 @@ constexpr std::uint64_t flag_if = 1 << 9;
 constexpr std::uint32_t msr_base = 0x1b, msr_eoi = 0x80b, msr_svr = 0x80f, msr_icr = 0x830,
                         msr_lvt_timer = 0x832, msr_initial_count = 0x838, msr_divide = 0x83e,
                         msr_kvm_end_of_interrupt = 0x4b564d04;
-constexpr std::uint64_t end_of_interrupt_areas = 0x10000; // a page for each processor
+constexpr std::uint64_t end_of_interrupt_areas = 0x10000;        // a page for each processor
 constexpr std::uint8_t vector_timer = 0x30, vector_token = 0x40; // and up, one for each token
 
 /// Tokens go from processor to processor: each is an interrupt with a vector of its own, sent on to somebody
