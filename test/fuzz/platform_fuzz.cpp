@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A hostile guest at the main board as the pc machine puts it together: interrupt controllers, timers, RTC,
-// DMA, fw_cfg, keyboard controller, power management, PCI, BIOS shadow and A20, two local APICs, a serial
-// port; and the controllers that are plugged in, without media, since those have targets of their own. The
-// input is a program of accesses, passing time, keys, bytes on the line, interrupts taken, pauses and resets.
-// Nothing may crash, hang, or touch memory that is not the guest's.
+// DMA, fw_cfg, keyboard controller, power management, PCI, BIOS shadow and A20, two local APICs with KVM's
+// interface, a serial port; and the controllers that are plugged in, without media, since those have targets
+// of their own. The input is a program of accesses, passing time, keys, bytes on the line, interrupts taken,
+// pauses and resets. Nothing may crash, hang, or touch memory that is not the guest's.
 #include "devmodel/machine/flat_memory.hpp"
 #include "devmodel/machine/little_endian.hpp"
 #include "devmodel/machine/manual_clock.hpp"
@@ -105,8 +105,10 @@ struct Guest {
     }
     void reset(ResetKind kind) {
         board.reset(kind);
-        for (auto* processor : {&first, &second})
+        for (auto* processor : {&first, &second}) {
             processor->apic.reset(kind);
+            processor->kvm.reset();
+        }
         uart.reset(kind);
         board.apic_window.update();
     }
@@ -299,7 +301,8 @@ struct Guest {
                   "/tmp", {.reset = [this] { reset_asked = true; }, .power_off = [] {}}};
     Line line;
     Uart16550 uart{board.ports, 0x3f8, clock, board.isa.line(4), &line};
-    fuzz::Processor first{clock, board.apic_bus, 0}, second{clock, board.apic_bus, 1};
+    fuzz::Processor first{clock, board.apic_bus, board.space, 0},
+        second{clock, board.apic_bus, board.space, 1};
 };
 } // namespace
 

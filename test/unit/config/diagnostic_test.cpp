@@ -28,7 +28,8 @@ TEST_CASE("tabs keep the caret below its place") {
 }
 
 TEST_CASE("long lines are cut to a window, and control characters do not reach the terminal") {
-    const std::string line = std::string(500, 'x') + "\x1b[31m" + std::string(500, 'y');
+    std::string line(500, 'x');
+    line.append("\x1b[31m").append(500, 'y');
     const std::string text = to_text({Severity::Note, at(line, 500, 5), "m\x1b", ""});
     CHECK(text.size() < 400);
     CHECK(text.find('\x1b') == std::string::npos);
