@@ -45,7 +45,7 @@ constexpr std::uint32_t osxsave = 1u << 27, ospke = 1u << 4, every_vcpu = 0xffff
 
 [[gnu::hot]] CpuidResult guest_cpuid(const Vcpu& vcpu, std::uint32_t function, std::uint32_t index,
                                      std::uint64_t guest_cr4) {
-    const abi::CpuidEntry* entry = find(vcpu.vm->cpuid_page(), function, index, vcpu.index);
+    const abi::CpuidEntry* entry = find(*vcpu.cpuid, function, index, vcpu.index);
     if (entry == nullptr)
         return {};
     CpuidResult result{entry->eax, entry->ebx, entry->ecx, entry->edx};

@@ -11,14 +11,15 @@ namespace {
 constexpr std::uint64_t none = ~0ull;
 constexpr std::uint64_t entry_address = 0x000f'ffff'ffff'f000;
 
-const void* guest_memory(const PagingState& state, std::uint64_t gpa) {
+[[gnu::hot]] const void* guest_memory(const PagingState& state, std::uint64_t gpa) {
     if (state.nested == nullptr)
         return HostPhys{gpa} < identity_limit() ? reinterpret_cast<const void*>(gpa) : nullptr;
-    const HostPhys host = state.nested->translate(GuestPhys{gpa});
+    const HostPhys host = state.recent != nullptr ? state.recent->translate(*state.nested, GuestPhys{gpa})
+                                                  : state.nested->translate(GuestPhys{gpa});
     return reinterpret_cast<const void*>(raw(host));
 }
 
-std::uint64_t to_guest_physical(const PagingState& state, std::uint64_t linear) {
+[[gnu::hot]] std::uint64_t to_guest_physical(const PagingState& state, std::uint64_t linear) {
     if ((state.cr0 & cr0::pg) == 0)
         return linear & 0xffff'ffff;
     const bool wide = (state.cr4 & cr4::pae) != 0;
@@ -61,7 +62,8 @@ std::uint64_t to_guest_physical(const PagingState& state, std::uint64_t linear) 
 
 } // namespace
 
-unsigned read_guest_linear(const PagingState& state, GuestLinear linear, std::uint8_t* to, unsigned bytes) {
+[[gnu::hot]] unsigned read_guest_linear(const PagingState& state, GuestLinear linear, std::uint8_t* to,
+                                        unsigned bytes) {
     unsigned done = 0;
     while (done < bytes) {
         const auto address = raw(linear) + done;

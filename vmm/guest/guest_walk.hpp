@@ -2,7 +2,7 @@
 // Reads instruction bytes of a guest through its own page tables. AMD APM 2, chapter 5.
 #pragma once
 
-#include "vmm/memory/nested_tables.hpp"
+#include "vmm/memory/recent_pages.hpp"
 
 #include <cstdint>
 
@@ -12,6 +12,7 @@ namespace escalus::vmm {
 struct PagingState {
     std::uint64_t cr0, cr3, cr4, efer;
     const NestedTables* nested; ///< null: guest-physical is host-physical (control OS)
+    RecentPages* recent = nullptr;
 };
 
 /// Reads up to `bytes` at `linear` and returns how many could be read: fewer when a page is not mapped.

@@ -30,8 +30,8 @@ constexpr bool is_rex(std::uint8_t byte) {
 
 } // namespace
 
-unsigned instruction_length(const std::uint8_t* bytes, unsigned available, bool long_mode,
-                            unsigned opcode_bytes) {
+[[gnu::hot]] unsigned instruction_length(const std::uint8_t* bytes, unsigned available, bool long_mode,
+                                         unsigned opcode_bytes) {
     for (unsigned i = 0; i < available; ++i)
         if (!is_legacy_prefix(bytes[i]) && !(long_mode && is_rex(bytes[i])))
             return i + opcode_bytes;

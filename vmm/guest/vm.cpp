@@ -51,6 +51,7 @@ bool add_vcpu(Vm& vm, unsigned index) {
     const auto page = vm.area.address + (abi::vm_area_vcpus + 2 * index) * page_size;
     vcpu->page = reinterpret_cast<abi::VcpuPage*>(page);
     vcpu->statistics = reinterpret_cast<abi::StatPage*>(page + page_size);
+    vcpu->cpuid = &vm.cpuid_page();
     vcpu->statistics->backend = static_cast<std::uint64_t>(backend->kind);
     reset_fpu_area(vcpu->fpu());
     return backend->create_vcpu(*vcpu);

@@ -6,7 +6,7 @@
 #include "vmm/abi/abi.hpp"
 #include "vmm/cpu/fpu.hpp"
 #include "vmm/cpu/per_cpu.hpp"
-#include "vmm/memory/nested_tables.hpp"
+#include "vmm/memory/recent_pages.hpp"
 
 namespace escalus::vmm {
 
@@ -21,6 +21,7 @@ struct alignas(64) Vcpu {
     bool running = false; // atomically accessed
     abi::VcpuPage* page = nullptr;
     abi::StatPage* statistics = nullptr;
+    abi::CpuidPage* cpuid = nullptr; ///< the VM's
 
     Gprs gprs{};
     std::uint64_t xcr0 = 1;
@@ -34,12 +35,14 @@ struct alignas(64) Vcpu {
     bool nmi_blocked = false;   ///< from the injection of an NMI to the end of its IRET
     std::uint64_t iret_rip = 0; ///< where the IRET that will unblock NMIs was seen to begin; 0: not yet
 
+    bool nmi_window = false;   ///< AMD-V: the device model waits until an NMI can be taken
     Offer offer = Offer::None; ///< AMD-V: of the virtual interrupt that stands for an interrupt window
 
     // Where its TLB entries are.
     unsigned last_cpu = ~0u;
     std::uint64_t asid_generation = 0;
     bool flush = true; ///< the nested tables changed
+    RecentPages recent;
 
     void* backend = nullptr; ///< VMCB or VMCS
 

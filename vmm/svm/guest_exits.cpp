@@ -20,7 +20,7 @@ struct Exit {
     abi::VcpuPage& page;
 
     [[nodiscard]] std::uint64_t after(unsigned opcode_bytes) const {
-        return next_rip(vmcb, opcode_bytes, &vcpu.vm->tables);
+        return next_rip(vmcb, opcode_bytes, &vcpu);
     }
     void skip(unsigned opcode_bytes) const { advance(vmcb, after(opcode_bytes)); }
     [[nodiscard]] Action to_device_model(abi::ExitReason reason, std::uint64_t next = 0) const {
@@ -108,7 +108,7 @@ Action interrupt_window(const Exit& exit) {
 Action cr8_write(const Exit& exit) {
     auto& s = exit.vmcb.save;
     std::uint8_t bytes[instruction_bytes_max];
-    const unsigned got = read_instruction(exit.vmcb, &exit.vcpu.vm->tables, bytes);
+    const unsigned got = read_instruction(exit.vmcb, &exit.vcpu, bytes, sizeof bytes);
     const auto write = decode_cr8_write(bytes, got, in_long_mode(exit.vmcb));
     if (write.length == 0)
         return exit.fail(abi::ExitReason::Unhandled,

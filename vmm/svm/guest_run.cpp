@@ -81,7 +81,10 @@ class WorldSwitch {
         c.tlb_control =
             static_cast<std::uint8_t>(features.flush_by_asid ? TlbControl::FlushAsid : TlbControl::FlushAll);
     }
-    vcpu.flush = false;
+    if (vcpu.flush) [[unlikely]] {
+        vcpu.recent.forget();
+        vcpu.flush = false;
+    }
 }
 
 // The vector of an APIC is offered as a virtual interrupt: the CPU takes it by itself as soon as it can (APM
@@ -248,6 +251,7 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
         request_interrupt_window(vcpu, page.window_vector);
     else if (vcpu.offer == Offer::None)
         cancel_interrupt_window(vmcb_of(vcpu));
+    vcpu.nmi_window = page.request_nmi_window != 0;
     return true;
 }
 
@@ -301,7 +305,7 @@ void destroy_vcpu(Vcpu& vcpu) {
 [[gnu::hot]] RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
     if (!take_requests(vcpu))
         return leave(vcpu, abi::ExitReason::Interrupted);
-    if (vcpu.page->request_nmi_window != 0 && !vcpu.event.valid && nmi_can_enter(vcpu))
+    if (vcpu.nmi_window && !vcpu.event.valid && nmi_can_enter(vcpu))
         return leave(vcpu, abi::ExitReason::NmiWindow);
 
     Vmcb& vmcb = vmcb_of(vcpu);
@@ -328,7 +332,7 @@ void destroy_vcpu(Vcpu& vcpu) {
             action = handle_guest_exit(cpu, vcpu);
             // Unblocking by IRET is noticed at the next exit; somebody who waits for it should not wait
             // longer.
-            if (action == Action::Resume && vmcb.control.inject == 0 && vcpu.page->request_nmi_window != 0 &&
+            if (action == Action::Resume && vmcb.control.inject == 0 && vcpu.nmi_window &&
                 nmi_can_enter(vcpu))
                 break;
         } while (action == Action::Resume);

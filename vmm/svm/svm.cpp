@@ -10,6 +10,7 @@
 #include "vmm/memory/page_format.hpp"
 
 #include <cstring>
+#include <initializer_list>
 
 namespace escalus::vmm::svm {
 
@@ -117,20 +118,30 @@ void hide_features(std::uint32_t function, std::uint32_t, CpuidResult& result) {
 
 } // namespace
 
-unsigned read_instruction(const Vmcb& vmcb, const NestedTables* nested,
-                          std::uint8_t (&bytes)[instruction_bytes_max]) {
+[[gnu::hot]] unsigned read_instruction(const Vmcb& vmcb, Vcpu* guest,
+                                       std::uint8_t (&bytes)[instruction_bytes_max], unsigned wanted) {
     const VmcbSave& s = vmcb.save;
     const GuestLinear linear{in_long_mode(vmcb) ? s.rip : (s.cs.base + s.rip) & 0xffff'ffff};
-    return read_guest_linear({s.cr0, s.cr3, s.cr4, s.efer, nested}, linear, bytes, sizeof bytes);
+    const PagingState paging{s.cr0,
+                             s.cr3,
+                             s.cr4,
+                             s.efer,
+                             guest != nullptr ? &guest->vm->tables : nullptr,
+                             guest != nullptr ? &guest->recent : nullptr};
+    return read_guest_linear(paging, linear, bytes, wanted);
 }
 
-[[gnu::hot]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested) {
+[[gnu::hot]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, Vcpu* guest) {
     if (features.next_rip && vmcb.control.next_rip != 0)
         return vmcb.control.next_rip;
     std::uint8_t bytes[instruction_bytes_max];
-    const unsigned got = read_instruction(vmcb, nested, bytes);
     const bool long_mode = in_long_mode(vmcb);
-    const unsigned length = instruction_length(bytes, got, long_mode, opcode_bytes);
+    unsigned length = 0;
+    for (const unsigned wanted : {1u, instruction_bytes_max}) { // mostly the first byte is no prefix
+        const unsigned got = read_instruction(vmcb, guest, bytes, wanted);
+        if ((length = instruction_length(bytes, got, long_mode, opcode_bytes)) != 0) [[likely]]
+            break;
+    }
     const auto next = vmcb.save.rip + (length != 0 ? length : opcode_bytes);
     return long_mode ? next : next & 0xffff'ffff;
 }

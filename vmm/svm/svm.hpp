@@ -58,12 +58,13 @@ inline constexpr std::uint8_t vector_db = 1, vector_ud = 6, vector_gp = 13, vect
 [[nodiscard]] inline bool in_long_mode(const Vmcb& vmcb) {
     return (vmcb.save.efer & efer::lma) != 0 && (vmcb.save.cs.attributes & 1 << 9) != 0;
 }
-/// Reads the instruction at RIP as far as its pages are there; the number of bytes.
-[[nodiscard]] unsigned read_instruction(const Vmcb& vmcb, const NestedTables* nested,
-                                        std::uint8_t (&bytes)[instruction_bytes_max]);
+/// Reads up to `wanted` bytes of the instruction at RIP, as far as its pages are there; the number of bytes.
+/// `guest`: null for the control OS.
+[[nodiscard]] unsigned read_instruction(const Vmcb& vmcb, Vcpu* guest,
+                                        std::uint8_t (&bytes)[instruction_bytes_max], unsigned wanted);
 /// Address of the instruction after the one that exited, whose opcode is `opcode_bytes` long without
 /// operands.
-[[nodiscard]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, const NestedTables* nested);
+[[nodiscard]] std::uint64_t next_rip(const Vmcb& vmcb, unsigned opcode_bytes, Vcpu* guest);
 /// Steps over the instruction, which also ends an interrupt shadow.
 inline void advance(Vmcb& vmcb, std::uint64_t rip) {
     vmcb.save.rip = rip;

@@ -29,7 +29,7 @@ TEST_CASE("the guest's CPUID table") {
     page.entries[9] = {0x8000001e, 0, 1, 99, 0, 0, 0, every};
     page.count = 10;
     Vcpu vcpu;
-    vcpu.vm = vm.get();
+    vcpu.cpuid = &page;
     const auto eax = [&](std::uint32_t function, std::uint32_t index = 0) {
         return guest_cpuid(vcpu, function, index, 0).eax;
     };

@@ -73,6 +73,30 @@ TEST_CASE("four levels, a page boundary, and a hole") {
     CHECK(walk(0x5000, 1) == 0);
 }
 
+TEST_CASE("the last pages are remembered until they are forgotten, and what is no memory is not") {
+    Guest g;
+    RecentPages recent;
+    std::uint8_t out[16] = {};
+    const auto read = [&](std::uint64_t linear, unsigned n) {
+        return read_guest_linear({0, 0, 0, 0, &g.tables, &recent}, GuestLinear{linear}, out, n);
+    };
+    std::memcpy(&g.at<char>(0x1ffe), "abcd", 4);
+    std::memcpy(&g.at<char>(0x9ffe), "efgh", 4); // in the same place as the one before
+    for (unsigned i = 0; i < 2; ++i) {
+        CHECK(read(0x1ffe, 4) == 4);
+        CHECK(std::memcmp(out, "abcd", 4) == 0);
+        CHECK(read(0x9ffe, 4) == 4);
+        CHECK(std::memcmp(out, "efgh", 4) == 0);
+    }
+    CHECK(read(16 * page_size, 1) == 0);
+    REQUIRE(g.tables.map(GuestPhys{16 * page_size}, g.pages, page_size, 7)); // it is now
+    CHECK(read(16 * page_size, 1) == 1);
+    REQUIRE(g.tables.unmap(GuestPhys{0x9000}, page_size));
+    recent.forget();
+    CHECK(read(0x9ffe, 4) == 0);
+    CHECK(read(0x1ffe, 4) == 4);
+}
+
 TEST_CASE("two levels with 4 MiB pages, and PAE with 2 MiB pages") {
     Guest g;
     std::uint8_t out[4] = {};
