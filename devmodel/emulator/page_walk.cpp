@@ -48,8 +48,9 @@ std::uint64_t PageWalker::reserved_bits(const abi::VcpuPage& page, const Path& p
     }
     const std::uint64_t nx = (page.efer & control::efer_nxe) != 0 ? 0 : entry_nx;
     if (path.pae) {
+        // Bit 5 is reserved as well, but QEMU's TCG marks these entries as accessed, like all others.
         if (level == 3)
-            return bits(63, physical) | bits(8, 5) | bits(2, 1);
+            return bits(63, physical) | bits(8, 6) | bits(2, 1);
         return bits(62, physical) | nx | (leaf && level == 2 ? bits(20, 13) : 0);
     }
     std::uint64_t reserved = (physical < 52 ? bits(51, physical) : 0) | nx;
