@@ -120,7 +120,9 @@ Action cr8_write(const Exit& exit) {
         return protection_fault(exit);
     auto& control = exit.vmcb.control.interrupt_control;
     control = (control & ~interrupt_control::tpr_mask) | static_cast<std::uint32_t>(value);
-    control = interrupt_control::offer_by_priority(control);
+    // Closed: what was offered has been taken just before this exit.
+    if (interrupt_window_is_open(exit.vmcb))
+        control = interrupt_control::offer_by_priority(control);
     exit.vmcb.control.clean = 0;
     advance(exit.vmcb, in_long_mode(exit.vmcb) ? s.rip + write.length : (s.rip + write.length) & 0xffff'ffff);
     return Action::Resume;

@@ -74,6 +74,7 @@ inline void advance(Vmcb& vmcb, std::uint64_t rip) {
 [[nodiscard]] inline bool interrupt_window_is_open(const Vmcb& vmcb) {
     return (vmcb.control.cr_writes & intercept_cr8) != 0;
 }
+/// Nothing waits any longer.
 inline void close_interrupt_window(Vmcb& vmcb) {
     vmcb.control.interrupt_control &= ~interrupt_control::irq;
     vmcb.control.intercepts1 &= ~intercept1::vintr;
