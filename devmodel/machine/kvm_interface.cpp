@@ -50,7 +50,7 @@ void write_versioned(std::span<std::uint8_t> area, std::uint32_t& version, Fill 
 
 } // namespace
 
-KvmInterface::KvmInterface(const Clock& clock, const TscClock& tsc, GuestMemory* memory, LocalApic& apic,
+KvmInterface::KvmInterface(const Clock& clock, const TscClock& tsc, GuestMemory& memory, LocalApic& apic,
                            WallTime wall_time, const Config& config)
     : clock_{clock},
       tsc_{tsc},
@@ -66,7 +66,7 @@ void KvmInterface::reset() {
 
 bool KvmInterface::offers(std::uint32_t index) const {
     const auto feature = index == msr_end_of_interrupt ? feature_end_of_interrupt : feature_clock;
-    return memory_ != nullptr && (config_.features & feature) != 0;
+    return (config_.features & feature) != 0;
 }
 
 std::optional<std::uint64_t> KvmInterface::read_msr(std::uint32_t index) const {
@@ -102,7 +102,7 @@ bool KvmInterface::write_msr(std::uint32_t index, std::uint64_t value) {
 }
 
 void KvmInterface::write_wall_clock() {
-    const auto area = memory_->at(GuestPhys{wall_clock_ & ~3ull}, wall::size, Access::Write);
+    const auto area = memory_.at(GuestPhys{wall_clock_ & ~3ull}, wall::size, Access::Write);
     if (area.empty())
         return;
     const auto zero = wall_time_() - clock_.now();
@@ -116,7 +116,7 @@ void KvmInterface::write_wall_clock() {
 void KvmInterface::write_system_time() {
     if ((system_time_ & enabled) == 0)
         return;
-    const auto area = memory_->at(GuestPhys{system_time_ & ~3ull}, system::size, Access::Write);
+    const auto area = memory_.at(GuestPhys{system_time_ & ~3ull}, system::size, Access::Write);
     if (area.empty())
         return;
     const auto scale = tick_scale(config_.tsc_hz);
@@ -134,7 +134,7 @@ void KvmInterface::write_system_time() {
 }
 
 void KvmInterface::let_end_wait() {
-    const auto area = memory_->at(GuestPhys{end_of_interrupt_ & ~3ull}, 4, Access::Write);
+    const auto area = memory_.at(GuestPhys{end_of_interrupt_ & ~3ull}, 4, Access::Write);
     if (area.empty())
         return;
     area[0] |= end_may_wait;
@@ -144,7 +144,7 @@ void KvmInterface::let_end_wait() {
 
 void KvmInterface::see_whether_ended() {
     waits_ = false;
-    const auto area = memory_->at(GuestPhys{end_of_interrupt_ & ~3ull}, 4, Access::Write);
+    const auto area = memory_.at(GuestPhys{end_of_interrupt_ & ~3ull}, 4, Access::Write);
     const bool ended = !area.empty() && (area[0] & end_may_wait) == 0;
     if (!area.empty())
         area[0] &= static_cast<std::uint8_t>(~end_may_wait);

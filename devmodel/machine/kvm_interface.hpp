@@ -40,8 +40,7 @@ class KvmInterface {
         std::uint64_t tsc_hz = 0;   ///< of the guest's TSC
     };
 
-    /// `memory` may be null when no features are offered.
-    KvmInterface(const Clock& clock, const TscClock& tsc, GuestMemory* memory, LocalApic& apic,
+    KvmInterface(const Clock& clock, const TscClock& tsc, GuestMemory& memory, LocalApic& apic,
                  WallTime wall_time, const Config& config);
 
     [[nodiscard]] static bool owns_msr(std::uint32_t index) {
@@ -75,7 +74,7 @@ class KvmInterface {
 
     const Clock& clock_;
     const TscClock& tsc_;
-    GuestMemory* memory_;
+    GuestMemory& memory_;
     LocalApic& apic_;
     WallTime wall_time_;
     Config config_;

@@ -29,7 +29,7 @@ VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurrounding
       around_{around},
       cpuid_signature_{config.cpuid_signature},
       apic_{around.clock, this, around.apic_bus, *this, config.apic},
-      kvm_{around.clock, *this, &around.memory, apic_, around.wall_time, config.kvm},
+      kvm_{around.clock, *this, around.memory, apic_, around.wall_time, config.kvm},
       msrs_{config.msrs},
       bootstrap_{config.apic.bootstrap} {}
 

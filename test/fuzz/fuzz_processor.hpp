@@ -23,7 +23,7 @@ class Processor final : private CpuSignals, private TscClock {
                {.id = id, .bootstrap = id == 0, .x2apic = true, .tsc_deadline = true}},
           kvm{clock,
               *this,
-              &memory,
+              memory,
               apic,
               [] { return std::int64_t{0}; },
               {KvmInterface::features(true), 2'000'000'000}} {}

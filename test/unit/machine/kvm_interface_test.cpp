@@ -16,7 +16,7 @@ constexpr std::uint32_t msr_wall = 0x4b564d00, msr_time = 0x4b564d01, msr_end = 
 
 struct Fixture {
     explicit Fixture(std::uint32_t features = KvmInterface::features(true), std::uint64_t hz = tsc_hz)
-        : kvm{board.board.clock, board.tsc, &memory, board[0], [this] { return now; }, {features, hz}} {
+        : kvm{board.board.clock, board.tsc, memory, board[0], [this] { return now; }, {features, hz}} {
         board.enable_all();
     }
     template <typename T>
