@@ -16,7 +16,8 @@ constexpr std::size_t version = 0, seconds = 4, nanoseconds = 8, size = 12;
 }
 // struct pvclock_vcpu_time_info: system time = base + (TSC - stamp) shifted and multiplied.
 namespace system {
-constexpr std::size_t version = 0, stamp = 8, base = 16, multiplier = 24, shift = 28, flags = 29, size = 32;
+// The version is at 0.
+constexpr std::size_t stamp = 8, base = 16, multiplier = 24, shift = 28, flags = 29, size = 32;
 constexpr std::uint8_t flag_stable = 1; // the same on all vCPUs
 } // namespace system
 constexpr std::uint8_t end_may_wait = 1; // the guest takes it away

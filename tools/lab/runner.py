@@ -314,17 +314,20 @@ def main(arguments):
         for result in results:
             report.add(*result)
 
+    def built_badly():
+        return any(name.startswith("build") for name in report.failed)
+
     if wanted("formatting"):
         add(checks.formatting())
     if wanted("unit") or picked:
         add(checks.unit("release") if wanted("unit") else _build_only())
-    if wanted("unit"):
+    if wanted("unit") and not built_badly():
         add(checks.unit("sanitize"))
     if wanted("wake-ups-hour") and (arguments.long or arguments.only):
         if not wanted("unit"):
             add(_build_only())
         add(checks.wake_ups())
-    if not report.failed or not any(name.startswith("build") for name in report.failed):
+    if not built_badly():
         run_boot_tests(picked, target, report)
     if wanted("clang-tidy") and not arguments.quick:
         add(checks.tidy(None if arguments.long or arguments.only else TIDY_BUDGET))
