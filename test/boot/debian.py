@@ -20,7 +20,7 @@ STEPS = {  # what the installer says, in its text interface, and how long it may
 
 
 @contextlib.contextmanager
-def _machine(context, name, cd, cpus=1):
+def _machine(context, name, cd):
     """A machine with a CD and an empty disk, and the mirror as a port of its control OS."""
     path = paths.ensure(paths.RUN) / f"{name}.img"
     with open(path, "wb") as file:
@@ -28,7 +28,7 @@ def _machine(context, name, cd, cpus=1):
     both = [emulator.Medium("debian", cd), emulator.Medium("disk", path, writable=True)]
     try:
         with (debian_mirror.Mirror() as mirror,
-              context.shared.machine(name=name, media=both, cpus=cpus, pool=POOL) as lab):
+              context.shared.machine(name=name, media=both, pool=POOL) as lab):
             lab.run(f"nc -ll -p {debian_install.MIRROR_PORT} -e nc 10.0.2.2 {mirror.port} >/dev/null 2>&1 </dev/null &")
             inner = Context(lab, context.artefacts, context.shared)
             try:
@@ -40,7 +40,7 @@ def _machine(context, name, cd, cpus=1):
 
 
 def _install(context, name, device, model, vcpus=1, **keys):
-    with _machine(context, name, debian_install.iso(), vcpus) as (context, mirror):
+    with _machine(context, name, debian_install.iso()) as (context, mirror):
         guest = context.adopt(name, context.domain(
             name, memory=MEMORY, display=0, boot="cd", vcpus=vcpus, on_reboot="restart", serial="unix",
             disks=[f"/media/disk,raw,{device},rw", "/media/debian,raw,hdc,cdrom"],
