@@ -12,9 +12,6 @@ namespace escalus::vmm {
 
 struct Vm;
 
-/// What became of an interrupt that the CPU may deliver by itself.
-enum class Offer : std::uint8_t { None, Waits, Taken };
-
 struct alignas(64) Vcpu {
     Vm* vm = nullptr;
     unsigned index = 0;
@@ -32,19 +29,13 @@ struct alignas(64) Vcpu {
         false;          ///< the guest used its debug registers since it was last entered: they are in the CPU
     abi::Event event{}; ///< waits for injection at the next entry
 
-    bool nmi_blocked = false;   ///< from the injection of an NMI to the end of its IRET
-    std::uint64_t iret_rip = 0; ///< where the IRET that will unblock NMIs was seen to begin; 0: not yet
-
-    bool nmi_window = false;   ///< AMD-V: the device model waits until an NMI can be taken
-    Offer offer = Offer::None; ///< AMD-V: of the virtual interrupt that stands for an interrupt window
-
     // Where its TLB entries are.
     unsigned last_cpu = ~0u;
     std::uint64_t asid_generation = 0;
     bool flush = true; ///< the nested tables changed
     RecentPages recent;
 
-    void* backend = nullptr; ///< VMCB or VMCS
+    void* backend = nullptr; ///< AMD-V: its VMCB; VT-x: its vmx::GuestState
 
     /// Behind the object, in the same page where it fits.
     [[nodiscard]] FpuArea& fpu() { return *reinterpret_cast<FpuArea*>(this + 1); }

@@ -130,7 +130,7 @@ Action cr8_write(const Exit& exit) {
 
 // The IRET that ends an NMI handler begins. NMIs stay blocked until it is done: see nmi_can_enter().
 Action iret(const Exit& exit) {
-    exit.vcpu.iret_rip = exit.vmcb.save.rip;
+    state_of(exit.vcpu).iret_rip = exit.vmcb.save.rip;
     exit.vmcb.control.intercepts1 &= ~intercept1::iret;
     exit.vmcb.control.clean = 0;
     return Action::Resume;

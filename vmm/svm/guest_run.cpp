@@ -97,12 +97,12 @@ void request_interrupt_window(Vcpu& vcpu, std::uint32_t vector) {
     c.interrupt_control &= interrupt_control::tpr_mask | interrupt_control::masking;
     if (vector < abi::VcpuPage::window_any) {
         vcpu.page->request_interrupt_window = 0; // once: it may be taken before the next VcpuRun
-        vcpu.offer = Offer::Waits;
+        state_of(vcpu).offer = Offer::Waits;
         c.interrupt_control |= vector >> 4 << interrupt_control::priority_shift;
         c.interrupt_vector = vector;
         c.intercepts1 &= ~intercept1::vintr;
     } else {
-        vcpu.offer = Offer::None;
+        state_of(vcpu).offer = Offer::None;
         c.interrupt_control |= interrupt_control::ignore_tpr;
         c.intercepts1 |= intercept1::vintr;
     }
@@ -118,22 +118,24 @@ void request_interrupt_window(Vcpu& vcpu, std::uint32_t vector) {
 
 /// Whether the interrupt that was offered has been taken; it is no longer offered.
 [[gnu::hot]] bool take_back_offer(Vcpu& vcpu) {
-    if (vcpu.offer == Offer::None) [[likely]]
+    GuestState& state = state_of(vcpu);
+    if (state.offer == Offer::None) [[likely]]
         return false;
-    const bool taken = vcpu.offer == Offer::Taken;
+    const bool taken = state.offer == Offer::Taken;
     cancel_interrupt_window(vmcb_of(vcpu));
-    vcpu.offer = Offer::None;
+    state.offer = Offer::None;
     return taken;
 }
 
 /// NMIs are blocked from one's injection until its IRET is done: the IRET has been seen and execution has
 /// moved on.
 [[gnu::hot]] bool nmi_can_enter(Vcpu& vcpu) {
-    if (vcpu.nmi_blocked && vcpu.iret_rip != 0 && vmcb_of(vcpu).save.rip != vcpu.iret_rip) {
-        vcpu.nmi_blocked = false;
-        vcpu.iret_rip = 0;
+    GuestState& state = state_of(vcpu);
+    if (state.nmi_blocked && state.iret_rip != 0 && vmcb_of(vcpu).save.rip != state.iret_rip) {
+        state.nmi_blocked = false;
+        state.iret_rip = 0;
     }
-    return !vcpu.nmi_blocked;
+    return !state.nmi_blocked;
 }
 
 [[gnu::hot]] void inject(Vcpu& vcpu) {
@@ -145,8 +147,8 @@ void request_interrupt_window(Vcpu& vcpu, std::uint32_t vector) {
         event::valid | std::uint64_t{static_cast<std::uint8_t>(e.type)} << event::type_shift | e.vector |
         (e.has_error_code ? event::error_valid | std::uint64_t{e.error_code} << event::error_shift : 0);
     if (e.type == abi::EventType::Nmi) {
-        vcpu.nmi_blocked = true;
-        vcpu.iret_rip = 0;
+        state_of(vcpu).nmi_blocked = true;
+        state_of(vcpu).iret_rip = 0;
         vmcb.control.intercepts1 |= intercept1::iret;
         vmcb.control.clean = 0;
     }
@@ -182,14 +184,14 @@ class VirtualInterrupt {
     }
     /// Before the entry, when nothing was given: one that is offered may be taken.
     void watch(const Vcpu& vcpu) {
-        offered_ = vcpu.offer == Offer::Waits &&
+        offered_ = state_of(vcpu).offer == Offer::Waits &&
                    (vmcb_of(vcpu).control.interrupt_control & interrupt_control::irq) != 0;
     }
     /// After the exit: the CPU clears V_IRQ when it has delivered the interrupt.
     void settle(Vcpu& vcpu) const {
         VmcbControl& c = vmcb_of(vcpu).control;
         if (offered_ && (c.interrupt_control & interrupt_control::irq) == 0) {
-            vcpu.offer = Offer::Taken;
+            state_of(vcpu).offer = Offer::Taken;
             close_interrupt_window(vmcb_of(vcpu));
         }
         if (!event_.valid)
@@ -226,7 +228,7 @@ class VirtualInterrupt {
     vcpu.event = {1, type, vector, static_cast<std::uint8_t>((info & event::error_valid) != 0),
                   static_cast<std::uint32_t>(info >> event::error_shift)};
     if (type == abi::EventType::Nmi)
-        vcpu.nmi_blocked = false; // it has not happened yet
+        state_of(vcpu).nmi_blocked = false; // it has not happened yet
 }
 
 [[gnu::hot]] void leave_to_device_model(Vcpu& vcpu) {
@@ -249,9 +251,9 @@ RunResult leave(Vcpu& vcpu, abi::ExitReason reason) {
         return false;
     if (page.request_interrupt_window != 0)
         request_interrupt_window(vcpu, page.window_vector);
-    else if (vcpu.offer == Offer::None)
+    else if (state_of(vcpu).offer == Offer::None)
         cancel_interrupt_window(vmcb_of(vcpu));
-    vcpu.nmi_window = page.request_nmi_window != 0;
+    state_of(vcpu).nmi_window = page.request_nmi_window != 0;
     return true;
 }
 
@@ -305,7 +307,7 @@ void destroy_vcpu(Vcpu& vcpu) {
 [[gnu::hot]] RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
     if (!take_requests(vcpu))
         return leave(vcpu, abi::ExitReason::Interrupted);
-    if (vcpu.nmi_window && !vcpu.event.valid && nmi_can_enter(vcpu))
+    if (state_of(vcpu).nmi_window && !vcpu.event.valid && nmi_can_enter(vcpu))
         return leave(vcpu, abi::ExitReason::NmiWindow);
 
     Vmcb& vmcb = vmcb_of(vcpu);
@@ -332,7 +334,7 @@ void destroy_vcpu(Vcpu& vcpu) {
             action = handle_guest_exit(cpu, vcpu);
             // Unblocking by IRET is noticed at the next exit; somebody who waits for it should not wait
             // longer.
-            if (action == Action::Resume && vmcb.control.inject == 0 && vcpu.nmi_window &&
+            if (action == Action::Resume && vmcb.control.inject == 0 && state_of(vcpu).nmi_window &&
                 nmi_can_enter(vcpu))
                 break;
         } while (action == Action::Resume);

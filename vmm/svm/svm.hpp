@@ -34,6 +34,21 @@ extern Features features;
     return *static_cast<Vmcb*>(vcpu.backend);
 }
 
+/// What became of an interrupt that the CPU may deliver by itself.
+enum class Offer : std::uint8_t { None, Waits, Taken };
+
+/// What a vCPU has beside Vcpu's own fields. In its VMCB: every page that an exit touches costs time.
+struct GuestState {
+    std::uint64_t iret_rip = 0; ///< where the IRET that will unblock NMIs was seen to begin; 0: not yet
+    bool nmi_blocked = false;   ///< from the injection of an NMI to the end of its IRET
+    bool nmi_window = false;    ///< the device model waits until an NMI can be taken
+    Offer offer = Offer::None;  ///< of the virtual interrupt that stands for an interrupt window
+};
+static_assert(sizeof(GuestState) <= sizeof(VmcbControl::software));
+[[nodiscard]] inline GuestState& state_of(const Vcpu& vcpu) {
+    return *reinterpret_cast<GuestState*>(vmcb_of(vcpu).control.software);
+}
+
 extern "C" void svm_enter(HostPhys vmcb, Gprs* registers);
 [[nodiscard]] inline HostPhys physical_of(const Vmcb& vmcb) {
     return HostPhys{reinterpret_cast<std::uint64_t>(&vmcb)};

@@ -36,9 +36,10 @@ struct VmcbControl {
     std::uint64_t next_rip;
     std::uint8_t fetched;
     std::uint8_t instruction[15];
-    std::uint8_t reserved5[0x400 - 0xe0];
+    std::uint8_t reserved5[0x3e0 - 0xe0];
+    std::uint8_t software[0x400 - 0x3e0]; ///< left to the hypervisor: the CPU neither reads nor writes it
 };
-static_assert(sizeof(VmcbControl) == 0x400);
+static_assert(sizeof(VmcbControl) == 0x400 && offsetof(VmcbControl, software) == 0x3e0);
 
 struct VmcbSave {
     abi::Segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
