@@ -116,6 +116,15 @@ def task_priority(context):
     require(windows is None or int(windows[1]) < 50, f"it left guest mode again and again:\n{counts}")
 
 
+@boot_test("interrupt-shadow", "an interrupt that waits for IF comes one instruction after STI, not at once", also_on=("vmx",))
+def interrupt_shadow(context):
+    guest = _kernel(context, "interrupt_shadow")
+    # It is when the control OS's own interrupts end guest mode just there that it can go wrong.
+    context.run("for i in 1 2; do (for j in $(seq 3000); do usleep 200; done) >/dev/null 2>&1 </dev/null & done")
+    text = guest.wait_serial(r"interrupt shadow: .*END", 240)
+    require("interrupt shadow: 0 of" in text and ", 0 not at all" in text, text)
+
+
 @boot_test("registers", fresh=True, what="SSE and debug registers of guest and control OS stay apart")
 def registers(context):
     guest = _kernel(context, "registers", extra="long")

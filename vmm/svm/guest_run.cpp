@@ -160,6 +160,11 @@ void request_interrupt_window(Vcpu& vcpu, std::uint32_t vector) {
 /// gets the same interrupt twice, the second time in the handler's first instructions, with IF clear. There,
 /// one that can be taken at once is given as a virtual interrupt instead. What waits for an interrupt window
 /// has to wait until it is delivered.
+///
+/// Nor does VMRUN load the interrupt shadow there: after an exit that came upon an STI, what waits would be
+/// taken before the instruction that STI protects, which is HLT in every idle loop, and the guest would sleep
+/// on it. It is held back then until the next exit, and longer if the guest has not come on meanwhile. (Or
+/// has come round: `sti; 1: jmp 1b` stays at one RIP, too.)
 class VirtualInterrupt {
   public:
     /// False when the event has to be injected.
@@ -184,12 +189,17 @@ class VirtualInterrupt {
     }
     /// Before the entry, when nothing was given: one that is offered may be taken.
     void watch(const Vcpu& vcpu) {
-        offered_ = state_of(vcpu).offer == Offer::Waits &&
-                   (vmcb_of(vcpu).control.interrupt_control & interrupt_control::irq) != 0;
+        const VmcbControl& c = vmcb_of(vcpu).control;
+        if (features.tcg && (c.interrupt_state & 1) != 0)
+            return hold(vmcb_of(vcpu));
+        offered_ =
+            state_of(vcpu).offer == Offer::Waits && (c.interrupt_control & interrupt_control::irq) != 0;
     }
     /// After the exit: the CPU clears V_IRQ when it has delivered the interrupt.
     void settle(Vcpu& vcpu) const {
         VmcbControl& c = vmcb_of(vcpu).control;
+        if (held_)
+            let_go(vcpu);
         if (offered_ && (c.interrupt_control & interrupt_control::irq) == 0) {
             state_of(vcpu).offer = Offer::Taken;
             close_interrupt_window(vmcb_of(vcpu));
@@ -208,9 +218,32 @@ class VirtualInterrupt {
     }
 
   private:
+    static constexpr unsigned most_exits_in_a_shadow = 4;
+
+    void hold(Vmcb& vmcb) {
+        vmcb.control.interrupt_control &= ~interrupt_control::irq;
+        vmcb.control.clean = 0;
+        held_ = true;
+        rip_ = vmcb.save.rip;
+    }
+    void let_go(Vcpu& vcpu) const {
+        Vmcb& vmcb = vmcb_of(vcpu);
+        GuestState& state = state_of(vcpu);
+        if (interrupt_window_is_open(vmcb))
+            vmcb.control.interrupt_control =
+                interrupt_control::offer_by_priority(vmcb.control.interrupt_control);
+        if (vmcb.save.rip == rip_ && state.shadow_kept < most_exits_in_a_shadow) {
+            vmcb.control.interrupt_state |= 1;
+            ++state.shadow_kept;
+        } else {
+            state.shadow_kept = 0;
+        }
+    }
+
     abi::Event event_{};
+    std::uint64_t rip_ = 0;
     std::uint32_t control_ = 0, waiting_ = 0, window_ = 0;
-    bool offered_ = false;
+    bool offered_ = false, held_ = false;
 };
 
 /// An exit may have cut off the delivery of an event (EXITINTINFO, APM 2, section 15.7.3): it is delivered
@@ -316,7 +349,7 @@ void destroy_vcpu(Vcpu& vcpu) {
         const WorldSwitch world{cpu, vcpu};
         do {
             VirtualInterrupt interrupt;
-            if (!features.injects_twice || !interrupt.give(vcpu)) {
+            if (!features.tcg || !interrupt.give(vcpu)) {
                 inject(vcpu);
                 interrupt.watch(vcpu);
             }

@@ -50,7 +50,7 @@ void read_features() {
     features.clean_bits = (leaf.edx & 1 << 5) != 0;
     features.flush_by_asid = (leaf.edx & 1 << 6) != 0;
     features.decode_assists = (leaf.edx & 1 << 7) != 0;
-    features.injects_twice = in_tcg();
+    features.tcg = in_tcg();
     const auto basic = cpuid(0x80000001);
     features.efer_mask = efer::sce | efer::lme | efer::lma;
     features.efer_mask |= (basic.edx & 1 << 20) != 0 ? efer::nxe : 0;

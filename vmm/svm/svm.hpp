@@ -18,8 +18,8 @@ namespace escalus::vmm::svm {
 /// What this CPU offers beyond the basics (CPUID 8000000A). None is required.
 struct Features {
     bool next_rip = false, decode_assists = false, flush_by_asid = false, clean_bits = false;
-    bool tsc_ratio = false;     ///< APM 2, section 15.30.5
-    bool injects_twice = false; ///< no feature, but QEMU's TCG: see VirtualInterrupt in guest_run.cpp
+    bool tsc_ratio = false; ///< APM 2, section 15.30.5
+    bool tcg = false;       ///< no feature, but QEMU's emulation: see VirtualInterrupt in guest_run.cpp
     std::uint32_t asids = 2;
     unsigned physical_bits = 36;
     std::uint64_t efer_mask = 0; ///< EFER bits that software may set
@@ -39,10 +39,11 @@ enum class Offer : std::uint8_t { None, Waits, Taken };
 
 /// What a vCPU has beside Vcpu's own fields. In its VMCB: every page that an exit touches costs time.
 struct GuestState {
-    std::uint64_t iret_rip = 0; ///< where the IRET that will unblock NMIs was seen to begin; 0: not yet
-    bool nmi_blocked = false;   ///< from the injection of an NMI to the end of its IRET
-    bool nmi_window = false;    ///< the device model waits until an NMI can be taken
-    Offer offer = Offer::None;  ///< of the virtual interrupt that stands for an interrupt window
+    std::uint64_t iret_rip = 0;   ///< where the IRET that will unblock NMIs was seen to begin; 0: not yet
+    bool nmi_blocked = false;     ///< from the injection of an NMI to the end of its IRET
+    bool nmi_window = false;      ///< the device model waits until an NMI can be taken
+    Offer offer = Offer::None;    ///< of the virtual interrupt that stands for an interrupt window
+    std::uint8_t shadow_kept = 0; ///< TCG: how many exits in a row came upon the same interrupt shadow
 };
 static_assert(sizeof(GuestState) <= sizeof(VmcbControl::software));
 [[nodiscard]] inline GuestState& state_of(const Vcpu& vcpu) {
