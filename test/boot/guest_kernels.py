@@ -118,7 +118,7 @@ def task_priority(context):
 
 @boot_test("interrupt-shadow", "an interrupt that waits for IF comes one instruction after STI, not at once", also_on=("vmx",))
 def interrupt_shadow(context):
-    guest = _kernel(context, "interrupt_shadow")
+    guest = _kernel(context, "interrupt_shadow", extra="few" if context.shared.target == "vmx" else "")
     # It is when the control OS's own interrupts end guest mode just there that it can go wrong.
     context.run("for i in 1 2; do (for j in $(seq 3000); do usleep 200; done) >/dev/null 2>&1 </dev/null & done")
     text = guest.wait_serial(r"interrupt shadow: .*END", 240)
