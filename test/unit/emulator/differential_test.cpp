@@ -62,6 +62,10 @@ class Differential {
         if (below(4) == 0)
             regs.gpr[abi::rbx] = NativeCpu::data_address + page - below(8);
         regs.gpr[abi::rsi] = below(16);
+        // Some kernels end a program that they are to go on with after a signal with a stack pointer that is
+        // no address, as after a division error.
+        constexpr std::uint64_t user_addresses = (1ull << 47) - 1;
+        regs.gpr[abi::rsp] &= user_addresses;
     }
     void put_operand(std::uint64_t at, std::uint64_t v, unsigned width) {
         std::memcpy(&native.data()[at - NativeCpu::data_address], &v, width);
