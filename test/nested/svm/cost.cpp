@@ -7,8 +7,6 @@
 
 #include <algorithm>
 
-extern "C" void svm_enter(escalus::HostPhys vmcb, escalus::vmm::Gprs* registers);
-
 namespace escalus::nested::svm {
 
 namespace {

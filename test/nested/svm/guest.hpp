@@ -17,6 +17,9 @@
 #include "vmm/cpu/per_cpu.hpp"
 #include "vmm/svm/vmcb.hpp"
 
+/// The monitor's (vmm/svm/world_switch.S).
+extern "C" void svm_enter(escalus::HostPhys vmcb, escalus::vmm::Gprs* registers);
+
 namespace escalus::nested::svm {
 
 using namespace vmm::svm; // NOLINT(google-build-using-namespace): the VMCB's vocabulary
