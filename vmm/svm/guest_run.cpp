@@ -190,10 +190,11 @@ class VirtualInterrupt {
     /// Before the entry, when nothing was given: one that is offered may be taken.
     void watch(const Vcpu& vcpu) {
         const VmcbControl& c = vmcb_of(vcpu).control;
+        GuestState& state = state_of(vcpu);
         if (features.tcg && (c.interrupt_state & 1) != 0)
             return hold(vmcb_of(vcpu));
-        offered_ =
-            state_of(vcpu).offer == Offer::Waits && (c.interrupt_control & interrupt_control::irq) != 0;
+        state.shadow_kept = 0;
+        offered_ = state.offer == Offer::Waits && (c.interrupt_control & interrupt_control::irq) != 0;
     }
     /// After the exit: the CPU clears V_IRQ when it has delivered the interrupt.
     void settle(Vcpu& vcpu) const {
