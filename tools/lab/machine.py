@@ -11,7 +11,7 @@ from .process import crowd
 from .ui import LabError
 
 # The kernel's check that the timer ticks gives up when this computer is so busy that the emulator stands still.
-CONTROL_COMMAND_LINE = "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on no_timer_check"
+CONTROL_COMMAND_LINE = "console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on no_timer_check tsc=reliable"
 READY = "escalus-lab: control OS ready"
 CONTROL_MEMORY = 512  # MiB for the control OS and the monitor
 START_TIMEOUT = 240  # seconds until the control OS is up; Bochs has bochs.START_TIMEOUT
