@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <sys/timerfd.h>
 #include <system_error>
 #include <unistd.h>
@@ -65,6 +67,7 @@ struct GuestClock::Alarm {
     }
     boost::asio::posix::stream_descriptor descriptor;
     GuestClock* owner = nullptr;
+    bool posted = false; // what is due is on its way through the loop
 };
 
 GuestClock::GuestClock(boost::asio::io_context& loop, DeviceLock& device_lock, TscSource tsc)
@@ -94,6 +97,7 @@ void GuestClock::wait() {
                                                               sizeof expirations);
                                       if (got == sizeof expirations) {
                                           const std::lock_guard lock{clock->device_lock_};
+                                          clock->expires_ = never;
                                           clock->fire_due();
                                       }
                                       clock->wait();
@@ -142,13 +146,30 @@ void GuestClock::program(GuestTime deadline) {
     programmed_ = deadline;
     // One more than rounding takes off: then the deadline has come by the clock, too.
     programmed_tsc_ = deadline == never ? 0 : base_ + scale_.to_ticks(std::max<GuestTime>(deadline, 0)) + 2;
-    itimerspec when{};
-    if (deadline != never) {
-        // A day at most, so that no conversion overflows; and never 0, which would disarm.
-        const auto rest = std::clamp<GuestTime>(deadline - now(), 1, 86400 * ns_per_second);
-        when.it_value = {rest / ns_per_second, rest % ns_per_second};
-    }
+    if (deadline >= expires_)
+        return; // the descriptor expires early enough; also when that is for nothing by then
+    const auto rest = deadline - now();
+    if (rest <= 0)
+        return post();
+    // A day at most, so that no conversion overflows.
+    const auto soon = std::min<GuestTime>(rest, 86400 * ns_per_second);
+    const itimerspec when{{}, {soon / ns_per_second, soon % ns_per_second}};
     timerfd_settime(alarm_->descriptor.native_handle(), 0, &when, nullptr);
+    expires_ = deadline;
+}
+
+/// What is due already needs no timer, which would cost the host an interrupt.
+void GuestClock::post() {
+    if (std::exchange(alarm_->posted, true))
+        return;
+    boost::asio::post(alarm_->descriptor.get_executor(), [alarm = alarm_] {
+        auto* clock = alarm->owner;
+        if (clock == nullptr)
+            return;
+        const std::lock_guard lock{clock->device_lock_};
+        alarm->posted = false;
+        clock->fire_due();
+    });
 }
 
 void GuestClock::fire_due() {

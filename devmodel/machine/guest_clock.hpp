@@ -4,7 +4,8 @@
 // keeps an exact ratio to the TSC that the guest sees.
 //
 // The nearest deadline is in one timerfd, whose expiry the loop thread waits for. Arming from any thread only
-// sets that descriptor, and only when the nearest deadline came nearer.
+// sets that descriptor, and only when the nearest deadline came nearer than it is set; what is due already
+// goes to the loop at once.
 #pragma once
 
 #include "devmodel/machine/clock.hpp"
@@ -102,6 +103,7 @@ class GuestClock final : public Clock {
     void cancel(Timer& timer) override;
     void program(GuestTime deadline);
     void program_next();
+    void post();
     void wait();
 
     struct Alarm; // the timerfd on the loop
@@ -114,9 +116,10 @@ class GuestClock final : public Clock {
     std::uint64_t frozen_ticks_ = 0;
     GuestTime frozen_ = 0;
     std::vector<Entry> timers_; // some dozen: a scan is faster than anything ordered
-    GuestTime programmed_ = never;
-    std::uint64_t programmed_tsc_ = 0;
     static constexpr GuestTime never = INT64_MAX;
+    GuestTime programmed_ = never; ///< the nearest deadline
+    std::uint64_t programmed_tsc_ = 0;
+    GuestTime expires_ = never; ///< the descriptor, by the guest's time at which it was set
 };
 
 } // namespace escalus

@@ -18,7 +18,7 @@
 namespace {
 
 constexpr std::size_t mebibyte = 1 << 20, block = 4096;
-constexpr std::size_t sequential = 48, random_blocks = 1000; // requests a phase
+constexpr std::size_t sequential = 48, passes = 4, random_blocks = 5000; // requests a phase: 192 and 5000
 constexpr unsigned quiet_seconds = 5;
 
 [[noreturn]] void fail(const char* what) {
@@ -79,9 +79,9 @@ int main(int argc, char** argv) {
     }
     Disk disk{argv[1]};
     for (const bool write : {true, false}) {
-        phase(write ? "sequential-write" : "sequential-read", sequential * mebibyte, [&] {
-            for (std::size_t i = 0; i < sequential; ++i)
-                disk.access(write, mebibyte, i * mebibyte);
+        phase(write ? "sequential-write" : "sequential-read", passes * sequential * mebibyte, [&] {
+            for (std::size_t i = 0; i < passes * sequential; ++i)
+                disk.access(write, mebibyte, i % sequential * mebibyte);
             disk.flush();
         });
         phase(write ? "random-write" : "random-read", random_blocks * block, [&] {

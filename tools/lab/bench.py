@@ -146,6 +146,7 @@ def _compute(make, side, media_, results):
         try:
             with stage(f"{side.title}: machine with 2 processors"):
                 lab.start()
+                lab.emulator.keep_cpus_in_place()
             with stage(f"{side.title}: computing"):
                 for name, seconds in bench_io.compute(side(lab)).items():
                     results.add(name, seconds)

@@ -17,7 +17,7 @@ PHASES = {"sequential-write": "writing 1 MiB at a time", "sequential-read": "rea
           "receive": "receiving", "send": "sending"}
 NAMES = (*(f"disk {kind}" for kind in DISKS), *(f"network {kind}" for kind in CARDS), "installer")
 QUIET = 5  # seconds that a guest is quiet before each phase and after the last
-RECEIVED, SENT, BLOCK = 32 << 20, 32 << 20, 64 << 10  # bytes
+RECEIVED, SENT, BLOCK = 128 << 20, 128 << 20, 64 << 10  # bytes
 ADDRESS = "10.9.8.1"
 COMPUTE = "usr/share/escalus-tests/compute"
 COMPUTE_ROUNDS = 6

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The emulated machine that Escalus runs on: QEMU command lines for each target, and the process."""
 import fcntl
+import os
+import re
 import shutil
 import socket
 import struct
@@ -151,6 +153,13 @@ class Emulator(EmulatorProcess):
     def command_monitor(self, text):
         """One command to QEMU's own monitor (`info registers`, `screendump FILE` ...); its answer."""
         return self.command_monitor_often([text], 1)
+
+    def keep_cpus_in_place(self):
+        """Each emulated CPU on a processor of this computer of its own, as far as there are enough."""
+        threads = re.findall(r"thread_id=(\d+)", self.command_monitor("info cpus"))
+        processors = sorted(os.sched_getaffinity(0))
+        for i, thread in enumerate(threads):
+            os.sched_setaffinity(int(thread), {processors[i % len(processors)]})
 
     def command_monitor_often(self, texts, times):
         """Commands one after the other, again and again over one connection; the last answer."""

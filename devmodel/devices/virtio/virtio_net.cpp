@@ -25,11 +25,17 @@ enum Class : std::uint8_t { class_receive = 0, class_mac = 1, class_vlan = 2, cl
 constexpr std::uint8_t command_done = 0, command_failed = 1;
 constexpr std::size_t most_command_bytes = 16 * 1024;
 
+constexpr GuestTime look_again_after = 150'000; // ns; what QEMU's card waits that sends by a timer
+
 constexpr std::size_t count_at = VnetHeader::bytes, header_with_count = VnetHeader::bytes + 2;
 } // namespace
 
 VirtioNet::VirtioNet(Clock& clock, NetBackend& backend, const MacAddress& mac)
-    : backend_{backend}, filter_{mac}, later_{clock, [this] { transmit(); }}, link_up_{backend.link_up()} {
+    : clock_{clock},
+      backend_{backend},
+      filter_{mac},
+      later_{clock, [this] { transmit(); }},
+      link_up_{backend.link_up()} {
     backend_.connect(this);
 }
 
@@ -203,7 +209,7 @@ void VirtioNet::transmit() {
             queue.give_back(chain->head, 0);
             sent = true;
         } else if (sent) {
-            later_.arm(0); // as soon as possible: who sends much has more by then
+            later_.arm(budget == 0 ? 0 : clock_.now() + look_again_after); // who sends much has more by then
             break;
         } else if (queue.ask_for_notification()) {
             break;

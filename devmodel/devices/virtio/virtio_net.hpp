@@ -59,6 +59,7 @@ class VirtioNet final : public VirtioDevice, private NetCard {
     void serve_control();
     [[nodiscard]] bool execute(std::span<const std::uint8_t> command);
 
+    const Clock& clock_;
     NetBackend& backend_;
     VirtioNetFilter filter_;
     std::deque<VirtqueueChain> spare_; ///< receive buffers, in the driver's order

@@ -102,6 +102,24 @@ TEST_CASE_METHOD(Fixture, "the TSC of the nearest deadline: then the timer is du
     CHECK(clock.deadline_tsc() == 0);
 }
 
+TEST_CASE_METHOD(Fixture, "what is due already comes through the loop at once, and as often as it is armed") {
+    unsigned fired = 0;
+    Timer timer{clock, [&] { ++fired; }};
+    clock.resume();
+    fake_tsc += hz;
+    timer.arm(0);
+    CHECK(fired == 0); // never from within arm()
+    loop.poll();
+    CHECK(fired == 1);
+    timer.arm(ns_per_second); // now
+    timer.cancel();
+    loop.poll();
+    CHECK(fired == 1);
+    timer.arm(ns_per_second);
+    loop.poll();
+    CHECK(fired == 2);
+}
+
 TEST_CASE_METHOD(Fixture, "a timer may re-arm, cancel and move others from its callback") {
     unsigned count = 0;
     bool other_fired = false;

@@ -432,8 +432,12 @@ TEST_CASE("virtio net: a notification for each frame only when it waits for one"
     CHECK(net.cable.sent.size() == 1);
     CHECK(event() == 0); // it looks for more by itself first
     net.tx.add(0, {{Card::out, 112}});
-    net.clock.advance(1);
+    net.clock.advance(100'000);
+    CHECK(net.cable.sent.size() == 1); // not too soon, when there could hardly be any
+    net.clock.advance(50'000);
     CHECK(net.cable.sent.size() == 2);
+    CHECK(event() == 0);
+    net.clock.advance(150'000);
     CHECK(event() == 2); // nothing came any more
     // Receive buffers are there: refills need not be told.
     const auto rx_event = [&] { return load_le<std::uint16_t>(net.memory.bytes(), net.rx.used + 4 + 8 * 8); };
