@@ -90,7 +90,7 @@ class DiskPlacement {
         const bool written =
             !spec.read_only && !spec.snapshot && !draft_.settings.boolean("snapshot").value_or(false);
         const auto kind = kind_of(spec);
-        const auto path = draft_.file(kind == DiskKind::CdRom    ? FileUse::Kind::CdRom
+        auto path = draft_.file(kind == DiskKind::CdRom    ? FileUse::Kind::CdRom
                                       : kind == DiskKind::Floppy ? FileUse::Kind::Floppy
                                                                  : FileUse::Kind::Disk,
                                       below_dev ? "/dev/" + spec.target : spec.target, spec.where, written);

@@ -20,6 +20,7 @@ QUIET = 5  # seconds that a guest is quiet before each phase and after the last
 RECEIVED, SENT, BLOCK = 128 << 20, 128 << 20, 64 << 10  # bytes
 ADDRESS = "10.9.8.1"
 COMPUTE = "usr/share/escalus-tests/compute"
+DISK_LOAD = "usr/share/escalus-tests/disk-load"
 COMPUTE_ROUNDS = 6
 
 # Every processor at once: processes, pipes, memory; what a compilation does, but for the compiler.
@@ -91,6 +92,14 @@ def disk(side, kind, results):
     side.stop("disk")
 
 
+def disk_alone(side, results):
+    """The same by the control OS itself, through its page cache, as a device model asks it to: no device can be
+    faster."""
+    said = side.lab.run(f"/{DISK_LOAD} /media/data cached", timeout=600, check=True).text
+    for phase, seconds in re.findall(r"load (\S+) done ([\d.]+) s", said):
+        results.add(f"control {phase} time", float(seconds))
+
+
 def card(side, kind, results):
     side.lab.run("[ -d /tmp/www ] || { mkdir -p /tmp/www && "
                  f"head -c {RECEIVED} /dev/urandom >/tmp/www/data && httpd -p 80 -h /tmp/www; }}", check=True)
@@ -133,6 +142,9 @@ def measure(side, wanted, results):
         if wanted(f"disk {kind}"):
             with stage(f"{side.title}: {what}"):
                 disk(side, kind, results)
+    if any(wanted(f"disk {kind}") for kind in DISKS):
+        with stage(f"{side.title}: the control OS's own disk accesses"):
+            disk_alone(side, results)
     for kind, what in CARDS.items():
         if wanted(f"network {kind}"):
             with stage(f"{side.title}: {what}"):
@@ -159,6 +171,10 @@ def table(ours, theirs):
                     numbers = " | ".join("-" if value is None else f"{value:,.2f}" if unit == "s" else f"{value:,.0f}"
                                          for value in (mine, other))
                     lines.append(f"| {what}, {doing}, {unit} | {numbers} | {_ratio(mine, other, limit)} | at most {limit} |")
+    for phase, doing in PHASES.items():
+        mine, other = (side.median(f"control {phase} time") for side in (ours, theirs))
+        if mine is not None and other is not None:
+            lines.append(f"| the control OS itself, {doing}, s | {mine:,.2f} | {other:,.2f} | {mine / other:.2f} | |")
     mine, other = ours.median("installer"), theirs.median("installer")
     if mine is not None:
         lines.append(f"| Debian's text installer to its first dialog, s | {mine:.1f} | "

@@ -135,7 +135,7 @@ def tidy(budget=None):
     yield f"clang-tidy ({looked_at} changed files)", outcome, time.monotonic() - started, "\n".join(complaints)
     if looked_at < len(jobs):
         yield (f"clang-tidy ({len(jobs) - looked_at} further files)", "skip", 0.0,
-               f"the {budget} s for clang-tidy were over; the next run goes on there, --long takes the time")
+               f"the {budget:.0f} s for clang-tidy were over; the next run goes on there, --long takes the time")
 
 
 def wake_ups():

@@ -28,8 +28,8 @@ std::vector<std::uint8_t> hid_descriptor(std::size_t report_bytes) { // 6.2.1; n
 }
 } // namespace
 
-HidDevice::HidDevice(Clock& clock, UsbIdentity identity, std::uint8_t max_packet, std::uint8_t interval,
-                     std::span<const std::uint8_t> descriptor, std::uint8_t idle)
+HidDevice::HidDevice(Clock& clock, const UsbIdentity& identity, std::uint8_t max_packet,
+                     std::uint8_t interval, std::span<const std::uint8_t> descriptor, std::uint8_t idle)
     : UsbDevice{make_descriptors(UsbSpeed::Full, identity,
                                  {{.address = report_endpoint | endpoint_in,
                                    .attributes = interrupt,

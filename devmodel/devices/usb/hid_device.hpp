@@ -26,7 +26,7 @@ class HidDevice : public UsbDevice {
 
     /// `descriptor` is the report descriptor; `idle` the idle rate at power-on, in units of 4 ms (0: a report
     /// for each change only).
-    HidDevice(Clock& clock, UsbIdentity identity, std::uint8_t max_packet, std::uint8_t interval,
+    HidDevice(Clock& clock, const UsbIdentity& identity, std::uint8_t max_packet, std::uint8_t interval,
               std::span<const std::uint8_t> descriptor, std::uint8_t idle);
 
     /// Queues what is to be reported. `motion`: it only moves something on, and may take the place of a

@@ -86,7 +86,10 @@ uint64_t read_msr(uint32_t index) {
     return uint64_t{high} << 32 | low;
 }
 void write_msr(uint32_t index, uint64_t value) {
-    asm volatile("wrmsr" : : "c"(index), "a"(uint32_t(value)), "d"(uint32_t(value >> 32)) : "memory");
+    asm volatile("wrmsr"
+                 :
+                 : "c"(index), "a"(static_cast<uint32_t>(value)), "d"(static_cast<uint32_t>(value >> 32))
+                 : "memory");
 }
 uint64_t tsc() {
     uint32_t low = 0, high = 0;

@@ -5,10 +5,9 @@
 // register, RSP included, with absolute addressing. A divide error skips to the end of the stub.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <span>
-
-#include <signal.h>
 
 namespace escalus::test {
 
