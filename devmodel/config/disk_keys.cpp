@@ -91,9 +91,9 @@ class DiskPlacement {
             !spec.read_only && !spec.snapshot && !draft_.settings.boolean("snapshot").value_or(false);
         const auto kind = kind_of(spec);
         auto path = draft_.file(kind == DiskKind::CdRom    ? FileUse::Kind::CdRom
-                                      : kind == DiskKind::Floppy ? FileUse::Kind::Floppy
-                                                                 : FileUse::Kind::Disk,
-                                      below_dev ? "/dev/" + spec.target : spec.target, spec.where, written);
+                                : kind == DiskKind::Floppy ? FileUse::Kind::Floppy
+                                                           : FileUse::Kind::Disk,
+                                below_dev ? "/dev/" + spec.target : spec.target, spec.where, written);
         draft_.files.back().format = spec.format;
         return path;
     }
