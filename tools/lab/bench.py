@@ -128,15 +128,17 @@ def _kvm_machine(media_, cpus=1):
                                                      cpus=cpus))
 
 
-def _media():
+def _media(name):
     """What both sides' machines have: an ISO of a small Linux, the text installer, and a disk to write to."""
-    disk = paths.ensure(paths.RUN) / "bench-disk.img"
+    disk = paths.ensure(paths.RUN) / f"bench-disk-{name}.img"
     with open(disk, "wb") as file:
         file.truncate(DATA_DISK)
     iso = media.small_linux_iso("console=ttyS0 quiet escalus.then=stay")
     return [emulator.Medium("linux", iso), emulator.Medium("installer-text", media.installer(graphical=False)),
             emulator.Medium("data", disk, writable=True)]
 
+
+ONE_PROCESSOR = ("cycles", "direct", "iso", *bench_io.NAMES)
 
 # How much the control OS lets be written before it writes back goes by its memory, of which the monitor's pool has the
 # larger part on one side: the same for both, and more than a guest's disk.
@@ -176,16 +178,25 @@ def _one_host_processor():
         os.sched_setaffinity(0, allowed)
 
 
-def _on_one_processor(make, side, wanted, media_, results, number):
-    lab = make(media_)
-    try:
-        with stage(f"round {number}, {side.title}: machine"), _one_host_processor():
-            lab.start()
-        lab.run(WRITE_BACK, check=True)
-        _measure(side(lab), wanted, results)
-        bench_io.measure(side(lab), wanted, results)
-    finally:
-        lab.stop()
+def _on_one_processor(sides, wanted, outcomes, number):
+    """One figure after the other on each side: how fast this computer is changes by the minute. The other machine stands
+    still meanwhile."""
+    with contextlib.ExitStack() as end:
+        ready = []
+        for make, side in sides:
+            lab = make(_media(side.__name__))
+            end.callback(lab.stop)
+            with stage(f"round {number}, {side.title}: machine"), _one_host_processor():
+                lab.start()
+            lab.run(WRITE_BACK, check=True)
+            lab.emulator.command_monitor("stop")
+            ready.append(side(lab))
+        for name in filter(wanted, ONE_PROCESSOR):
+            for side in ready:
+                side.lab.emulator.command_monitor("cont")
+                for measure in (_measure, bench_io.measure):
+                    measure(side, name.__eq__, outcomes[type(side)])
+                side.lab.emulator.command_monitor("stop")
 
 
 def _number(value):
@@ -212,7 +223,7 @@ def _document(ours, theirs, rounds):
 
 Made by `./lab bench` on {time.strftime("%Y-%m-%d")}{f", commit {commit}" if commit else ""}, in one run. Both sides run
 in emulated machines of one CPU with AMD-V ({qemu}, TCG, `-cpu EPYC,+svm,+npt`), with Debian's cloud kernel
-{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB; in turn. Each figure
+{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB; each figure on one side and then on the other, which stands still meanwhile. Each
 {"is of one round" if rounds == 1 else f"is the median of {rounds} rounds"}, each on machines of its own that stay on one of the computer's processors. Cycles are of
 the guest's TSC, each run's the median of 21 batches of 100 exits. Emulated exits cost far more than real ones, on both sides;
 the ratios are what to look at.
@@ -257,17 +268,14 @@ def main(arguments):
         return not arguments.only or any(re.search(pattern, name) for pattern in arguments.only)
 
     boot.prepare("guest_exit_cost", "disk-load", "send-load")
-    with stage("media"):
-        all_media = _media()
     outcomes = {EscalusSide: Results(), KvmSide: Results()}
     sides = ((_escalus_machine, EscalusSide), (_kvm_machine, KvmSide))
-    one_processor = any(map(wanted, ("cycles", "direct", "iso", *bench_io.NAMES)))
     for number in range(arguments.rounds):
-        for make, side in sides:
-            if one_processor:
-                _on_one_processor(make, side, wanted, all_media, outcomes[side], number + 1)
-            if wanted("compute"):
-                _compute(make, side, all_media, outcomes[side])
+        if any(map(wanted, ONE_PROCESSOR)):
+            _on_one_processor(sides, wanted, outcomes, number + 1)
+        if wanted("compute"):
+            for make, side in sides:
+                _compute(make, side, _media(side.__name__), outcomes[side])
     text = _document(outcomes[EscalusSide], outcomes[KvmSide], arguments.rounds)
     for made in (table, bench_io.table):
         say("\n" + made(outcomes[EscalusSide], outcomes[KvmSide]) + "\n")

@@ -142,9 +142,8 @@ def measure(side, wanted, results):
         if wanted(f"disk {kind}"):
             with stage(f"{side.title}: {what}"):
                 disk(side, kind, results)
-    if any(wanted(f"disk {kind}") for kind in DISKS):
-        with stage(f"{side.title}: the control OS's own disk accesses"):
-            disk_alone(side, results)
+            with stage(f"{side.title}: the control OS's own disk accesses"):
+                disk_alone(side, results)
     for kind, what in CARDS.items():
         if wanted(f"network {kind}"):
             with stage(f"{side.title}: {what}"):
