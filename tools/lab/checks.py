@@ -55,7 +55,7 @@ def _closure(name, known):
 
 
 # Options that clang does not know, or takes for a CPU on which standard headers do not compile.
-GCC_ONLY = re.compile(r" (-fno-toplevel-reorder|-mgeneral-regs-only|-Winvalid-pch -include \S+)(?= )")
+GCC_ONLY = re.compile(r" (-fno-toplevel-reorder|-Wno-subobject-linkage|-mgeneral-regs-only|-Winvalid-pch -include \S+)(?= )")
 
 
 def _database_for_clang(name):
