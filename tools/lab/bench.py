@@ -184,7 +184,8 @@ def _on_one_processor(sides, wanted, outcomes, number):
     with contextlib.ExitStack() as end:
         ready = []
         for make, side in sides:
-            lab = make(_media(side.__name__))
+            with stage("media"):
+                lab = make(_media(side.__name__))
             end.callback(lab.stop)
             with stage(f"round {number}, {side.title}: machine"), _one_host_processor():
                 lab.start()
@@ -223,7 +224,7 @@ def _document(ours, theirs, rounds):
 
 Made by `./lab bench` on {time.strftime("%Y-%m-%d")}{f", commit {commit}" if commit else ""}, in one run. Both sides run
 in emulated machines of one CPU with AMD-V ({qemu}, TCG, `-cpu EPYC,+svm,+npt`), with Debian's cloud kernel
-{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB; each figure on one side and then on the other, which stands still meanwhile. Each
+{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB; each figure on one side and then on the other, which stands still meanwhile. Each figure
 {"is of one round" if rounds == 1 else f"is the median of {rounds} rounds"}, each on machines of its own that stay on one of the computer's processors. Cycles are of
 the guest's TSC, each run's the median of 21 batches of 100 exits. Emulated exits cost far more than real ones, on both sides;
 the ratios are what to look at.
@@ -238,7 +239,7 @@ guest's memory, in user space.
 
 Linux 6.1 in a guest of one processor, with Debian's generic kernel. Disks are images in the page cache of the control OS, whose own
 disk is a virtio disk of the emulator; requests go past the guest's page cache, and the control OS writes back when it is told to. What it takes
-for the same accesses without a guest is in lines of its own: no device model can be faster. Network cards are on a bridge with the control OS, which
+for the same accesses without a guest is in lines of its own. Network cards are on a bridge with the control OS, which
 serves a file by HTTP and takes what is sent to it. Exits are all that the guest took meanwhile, on both sides. The kernel
 has the rate of the TSC and the time by KVM's interface for guests on both sides. Computing is
 processes, pipes, sorting, compressing and checksums, on two processors at once, in a guest of two; and the same in the control OS

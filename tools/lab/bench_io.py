@@ -93,8 +93,7 @@ def disk(side, kind, results):
 
 
 def disk_alone(side, results):
-    """The same by the control OS itself, through its page cache, as a device model asks it to: no device can be
-    faster."""
+    """The same by the control OS itself, through its page cache, as a device model asks it to."""
     said = side.lab.run(f"/{DISK_LOAD} /media/data cached", timeout=600, check=True).text
     for phase, seconds in re.findall(r"load (\S+) done ([\d.]+) s", said):
         results.add(f"control {phase} time", float(seconds))
