@@ -52,6 +52,9 @@ struct EngineInfo {
     std::uint64_t pool_bytes = 0, pool_free_bytes = 0;
     unsigned cpus = 0;
     bool scales_tsc = false; ///< abi::Msrs::tsc_ratio has an effect
+    /// run() ends at VcpuPage::deadline by itself. Without it the deadline is looked at on each entry and
+    /// after each interrupt of the host, for which somebody has to see (host_alarm.hpp).
+    bool deadline_timer = false;
 };
 
 class Engine {

@@ -99,7 +99,8 @@ EngineInfo MonitorHost::info() const {
             page->pool_bytes,
             page->pool_free_bytes,
             static_cast<unsigned>(page->cpus),
-            (features_ & abi::feature_tsc_ratio) != 0};
+            (features_ & abi::feature_tsc_ratio) != 0,
+            (features_ & abi::feature_deadline_timer) != 0};
 }
 
 std::vector<MonitorHost::VmInfo> MonitorHost::vms() const {

@@ -6,6 +6,7 @@
 
 #include "devmodel/machine/device_lock.hpp"
 
+#include <chrono>
 #include <condition_variable>
 
 namespace escalus {
@@ -19,6 +20,16 @@ class DeviceCondition {
         {
             std::unique_lock own{mutex_};
             changed_.wait(own, [&] { return notices_.load() != seen; });
+        }
+        lock.lock();
+    }
+    /// The same, but returns after that long at the latest.
+    void wait_for(std::unique_lock<DeviceLock>& lock, std::chrono::nanoseconds limit) {
+        const auto seen = notices_.load();
+        lock.unlock();
+        {
+            std::unique_lock own{mutex_};
+            changed_.wait_for(own, limit, [&] { return notices_.load() != seen; });
         }
         lock.lock();
     }

@@ -119,38 +119,36 @@ std::uint64_t GuestClock::resume() {
     const auto before = base_;
     base_ = tsc_() - frozen_ticks_;
     running_ = true;
-    program_next();
+    program(timers_.nearest());
     return base_ - before;
 }
 
+std::uint64_t GuestClock::tsc_when_due(GuestTime deadline) const {
+    // One more than rounding takes off: then the deadline has come by the clock, too.
+    return deadline == never ? 0 : base_ + scale_.to_ticks(std::max<GuestTime>(deadline, 0)) + 2;
+}
+
 void GuestClock::schedule(Timer& timer, GuestTime deadline) {
-    const auto found = std::ranges::find(timers_, &timer, &Entry::timer);
-    if (found != timers_.end())
-        found->deadline = deadline;
-    else
-        timers_.push_back({&timer, deadline});
+    timers_.set(timer, deadline);
     if (running_ && deadline < programmed_)
         program(deadline);
 }
 
 void GuestClock::cancel(Timer& timer) {
     // The descriptor is left as it is: should it expire for nothing, fire_due() sets it right.
-    const auto found = std::ranges::find(timers_, &timer, &Entry::timer);
-    if (found == timers_.end())
-        return;
-    *found = timers_.back();
-    timers_.pop_back();
+    timers_.remove(timer);
 }
 
 void GuestClock::program(GuestTime deadline) {
     programmed_ = deadline;
-    // One more than rounding takes off: then the deadline has come by the clock, too.
-    programmed_tsc_ = deadline == never ? 0 : base_ + scale_.to_ticks(std::max<GuestTime>(deadline, 0)) + 2;
+    programmed_tsc_ = tsc_when_due(deadline);
     if (deadline >= expires_)
         return; // the descriptor expires early enough; also when that is for nothing by then
     const auto rest = deadline - now();
-    if (rest <= 0)
+    if (rest <= 0) {
+        programmed_tsc_ = 0; // the loop has it already: a vCPU that waited for it, too, would not come on
         return post();
+    }
     // A day at most, so that no conversion overflows.
     const auto soon = std::min<GuestTime>(rest, 86400 * ns_per_second);
     const itimerspec when{{}, {soon / ns_per_second, soon % ns_per_second}};
@@ -176,27 +174,8 @@ void GuestClock::fire_due() {
     if (!running_)
         return;
     programmed_ = INT64_MIN; // what is armed meanwhile is seen below: no need to program it twice
-    // Each timer fires at most once here: one that re-arms itself in the past must not hold the loop.
-    const auto time = now();
-    std::vector<Entry> due;
-    for (const auto& entry : timers_)
-        if (entry.deadline <= time)
-            due.push_back(entry);
-    std::ranges::sort(due, {}, &Entry::deadline);
-    for (const auto& entry : due) {
-        const auto found = std::ranges::find(timers_, entry.timer, &Entry::timer);
-        if (found == timers_.end() || found->deadline != entry.deadline)
-            continue; // cancelled or moved by one that fired before
-        *found = timers_.back();
-        timers_.pop_back();
-        entry.timer->fire();
-    }
-    program_next();
-}
-
-void GuestClock::program_next() {
-    const auto next = std::ranges::min_element(timers_, {}, &Entry::deadline);
-    program(next == timers_.end() ? never : next->deadline);
+    timers_.fire_due(now());
+    program(timers_.nearest());
 }
 
 } // namespace escalus

@@ -10,11 +10,11 @@
 
 #include "devmodel/machine/clock.hpp"
 #include "devmodel/machine/device_lock.hpp"
+#include "devmodel/machine/timer_list.hpp"
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <vector>
 
 namespace boost::asio {
 class io_context;
@@ -87,22 +87,20 @@ class GuestClock final : public Clock {
     /// Returns by how much the base moved: what has to be taken off the TSC offset of each vCPU.
     std::uint64_t resume();
 
-    /// The host's TSC when the nearest timer is due; 0 when there is none. Whoever sees it come may
-    /// fire_due().
+    /// The host's TSC when the nearest timer is due; 0 when there is none, or the loop is at it already.
+    /// Whoever sees it come may fire_due().
     [[nodiscard]] std::uint64_t deadline_tsc() const { return programmed_tsc_; }
+    /// The host's TSC when a timer is due that has this deadline, as long as time does not stand still; 0 for
+    /// TimerList::never.
+    [[nodiscard]] std::uint64_t tsc_when_due(GuestTime deadline) const;
 
     /// Fires what is due; for the loop, for a vCPU that was left at the deadline, and for tests.
     void fire_due();
 
   private:
-    struct Entry {
-        Timer* timer;
-        GuestTime deadline;
-    };
     void schedule(Timer& timer, GuestTime deadline) override;
     void cancel(Timer& timer) override;
     void program(GuestTime deadline);
-    void program_next();
     void post();
     void wait();
 
@@ -115,8 +113,8 @@ class GuestClock final : public Clock {
     std::uint64_t base_ = 0;
     std::uint64_t frozen_ticks_ = 0;
     GuestTime frozen_ = 0;
-    std::vector<Entry> timers_; // some dozen: a scan is faster than anything ordered
-    static constexpr GuestTime never = INT64_MAX;
+    TimerList timers_;
+    static constexpr GuestTime never = TimerList::never;
     GuestTime programmed_ = never; ///< the nearest deadline
     std::uint64_t programmed_tsc_ = 0;
     GuestTime expires_ = never; ///< the descriptor, by the guest's time at which it was set

@@ -80,7 +80,7 @@ PcMachine::PcMachine(boost::asio::io_context& loop, Engine& engine, const Machin
     const auto tsc_hz = guest_tsc_hz(config, host_hz, engine.info().scales_tsc);
     if (tsc_hz != host_hz)
         tsc_ratio_ = TscRatio{tsc_hz, host_hz};
-    build_processors(tsc_hz);
+    build_processors(tsc_hz, engine.info().deadline_timer);
     const std::lock_guard lock{lock_};
     reset_all(ResetKind::PowerOn);
     // Here and not in start(): whoever gives up privileges meanwhile could not pin threads any more.
@@ -94,7 +94,7 @@ PcMachine::~PcMachine() {
     lock_.lock(); // and never given back: no disk's worker shall find a device that is half gone
 }
 
-void PcMachine::build_processors(std::uint64_t tsc_hz) {
+void PcMachine::build_processors(std::uint64_t tsc_hz, bool deadline_timer) {
     CpuidPolicy policy{.host = native_cpuid,
                        .vcpus = config_.vcpus,
                        .tsc_hz = tsc_hz,
@@ -124,6 +124,7 @@ void PcMachine::build_processors(std::uint64_t tsc_hz) {
         .emulator = *emulator_,
         .host = *this,
         .tsc_ratio = tsc_ratio_,
+        .deadline_timer = deadline_timer,
         .wall_time = [offset = config_.rtc_offset_seconds] { return wall_time(offset); }};
     for (unsigned i = 0; i < config_.vcpus; ++i) {
         const LocalApic::Config apic{.id = i,

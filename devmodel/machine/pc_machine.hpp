@@ -53,7 +53,7 @@ class PcMachine final : public Machine, public NearMemory, private VcpuHost {
     void triple_fault(unsigned vcpu) override;
     void vcpu_failed(unsigned vcpu, std::string text) override;
 
-    void build_processors(std::uint64_t tsc_hz);
+    void build_processors(std::uint64_t tsc_hz, bool deadline_timer);
     void reset_all(ResetKind kind);
     void hold_all();
     void wait_until_held(std::unique_lock<DeviceLock>& lock);

@@ -5,6 +5,7 @@
 #include "devmodel/machine/cpu_reset.hpp"
 #include "devmodel/machine/exit_names.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -17,6 +18,7 @@ namespace {
 constexpr std::uint64_t flag_tf = 1u << 8, flag_if = 1u << 9, flag_rf = 1u << 16;
 constexpr std::uint64_t dr6_single_step = 1u << 14;
 constexpr std::uint8_t vector_nmi = 2, vector_db = 1, vector_gp = 13;
+constexpr GuestTime longest_wait = 86400 * ns_per_second; // so that no conversion overflows
 // Where programs draw byte by byte, on planes that cannot be mapped.
 constexpr std::uint64_t vga_window = 0xa0000, vga_window_end = 0xb0000;
 } // namespace
@@ -28,10 +30,14 @@ VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurrounding
       page_{engine.page()},
       around_{around},
       cpuid_signature_{config.cpuid_signature},
-      apic_{around.clock, this, around.apic_bus, *this, config.apic},
+      clock_{around.clock, [this] { wake(); }},
+      apic_{clock_, this, around.apic_bus, *this, config.apic},
       kvm_{around.clock, *this, around.memory, apic_, around.wall_time, config.kvm},
       msrs_{config.msrs},
-      bootstrap_{config.apic.bootstrap} {}
+      bootstrap_{config.apic.bootstrap} {
+    if (!around.deadline_timer)
+        alarm_.emplace();
+}
 
 VcpuThread::~VcpuThread() {
     {
@@ -56,6 +62,7 @@ void VcpuThread::reset(ResetKind kind, std::uint64_t tsc_offset) {
 }
 
 void VcpuThread::start(const CpuMask* cpus) {
+    sleep_precisely();
     thread_ = std::thread{[this] { run_loop(); }};
     pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", index_).c_str()); // for `top -H`
     if (cpus != nullptr)
@@ -153,9 +160,7 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
         }
         take_init_and_startup();
         if (waits_for_startup_ || (halted_ && !can_wake())) {
-            sleeping_ = true;
-            wake_.wait(lock);
-            sleeping_ = false;
+            sleep(lock);
             continue;
         }
         halted_ = false;
@@ -178,6 +183,18 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
         after_exit();
         handle(reason);
     }
+}
+
+/// Until somebody wakes it, or its own next timer, which it fires.
+void VcpuThread::sleep(std::unique_lock<DeviceLock>& lock) {
+    sleeping_ = true;
+    const auto rest = clock_.deadline() - clock_.now();
+    if (clock_.deadline() == TimerList::never || !around_.clock.running())
+        wake_.wait(lock);
+    else if (rest > 0)
+        wake_.wait_for(lock, std::chrono::nanoseconds{std::min(rest, longest_wait)});
+    sleeping_ = false;
+    clock_.fire_due();
 }
 
 [[gnu::hot]] void VcpuThread::take_init_and_startup() {
@@ -241,7 +258,29 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     }
     prepare_interrupts(free);
     kvm_.before_entry();
-    page.deadline = around_.clock.deadline_tsc();
+    prepare_deadline();
+}
+
+[[gnu::hot]] void VcpuThread::prepare_deadline() {
+    auto deadline = clock_.deadline_tsc();
+    if (!alarm_) { // the machine's timers, too: this thread need not be told of what it fires by itself
+        const auto other = around_.clock.deadline_tsc();
+        if (deadline == 0 || (other != 0 && other < deadline))
+            deadline = other;
+    } else if (deadline != alarm_tsc_) {
+        set_alarm(deadline);
+    }
+    page_.deadline = deadline;
+}
+
+// The control OS's clock may be slewed against the TSC, and an interrupt that comes before the deadline is of
+// no use: so it is set for a little later, 120 parts in a million.
+void VcpuThread::set_alarm(std::uint64_t deadline_tsc) {
+    alarm_tsc_ = deadline_tsc;
+    if (deadline_tsc == 0)
+        return; // if it is set, its interrupt does no harm
+    const auto rest = std::clamp<GuestTime>(clock_.deadline() - clock_.now(), 0, longest_wait);
+    alarm_->set(std::chrono::nanoseconds{rest + rest / 8192 + 500});
 }
 
 [[gnu::hot]] void VcpuThread::prepare_interrupts(bool free) {
@@ -311,7 +350,10 @@ void VcpuThread::handle_other(abi::ExitReason reason) {
     case abi::ExitReason::NmiWindow:
         return; // the next entry looks at what is pending
     case abi::ExitReason::Deadline:
-        return around_.clock.fire_due();
+        clock_.fire_due();
+        if (!alarm_)
+            around_.clock.fire_due();
+        return;
     case abi::ExitReason::Shutdown:
         return around_.host.triple_fault(index_);
     case abi::ExitReason::EntryFailed:

@@ -7,6 +7,7 @@
 // no SMM.
 #pragma once
 
+#include "devmodel/backends/host/host_alarm.hpp"
 #include "devmodel/config/cpu_list.hpp"
 #include "devmodel/devices/chipset/i8259.hpp"
 #include "devmodel/devices/chipset/local_apic.hpp"
@@ -19,6 +20,7 @@
 #include "devmodel/machine/kvm_interface.hpp"
 #include "devmodel/machine/msrs.hpp"
 #include "devmodel/machine/tsc_ratio.hpp"
+#include "devmodel/machine/vcpu_clock.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -49,7 +51,8 @@ struct VcpuSurroundings {
     GuestMemory& memory;
     Emulator& emulator;
     VcpuHost& host;
-    TscRatio tsc_ratio; ///< the same for all vCPUs
+    TscRatio tsc_ratio;  ///< the same for all vCPUs
+    bool deadline_timer; ///< the engine's
     KvmInterface::WallTime wall_time;
 };
 
@@ -87,7 +90,10 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     [[nodiscard]] const abi::VcpuPage& page() const { return page_; }
     [[nodiscard]] const abi::StatPage& statistics() const { return engine_.statistics(); }
     /// The clock's base moved (it was paused): the guest's TSC stays continuous.
-    void shift_tsc(std::uint64_t by) { set_tsc_offset(tsc_offset_ - around_.tsc_ratio.to_guest(by)); }
+    void shift_tsc(std::uint64_t by) {
+        set_tsc_offset(tsc_offset_ - around_.tsc_ratio.to_guest(by));
+        clock_.resumed();
+    }
 
     // CpuSignals
     void interrupt_pending() override { wake(); }
@@ -104,6 +110,9 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     void wake();
     void take_init_and_startup();
     [[nodiscard]] bool can_wake() const;
+    void sleep(std::unique_lock<DeviceLock>& lock);
+    void prepare_deadline();
+    void set_alarm(std::uint64_t deadline_tsc);
     void prepare_entry();
     void prepare_interrupts(bool free);
     void inject(abi::EventType type, std::uint8_t vector, std::optional<std::uint32_t> error_code = {});
@@ -129,6 +138,9 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     abi::VcpuPage& page_;
     VcpuSurroundings around_;
     std::uint32_t cpuid_signature_;
+    VcpuClock clock_;
+    std::optional<HostAlarm> alarm_; ///< where the engine has no timer for deadlines
+    std::uint64_t alarm_tsc_ = 0;    ///< the deadline for which it was set
     LocalApic apic_;
     KvmInterface kvm_;
     Msrs msrs_;

@@ -11,7 +11,7 @@
 namespace escalus::abi {
 
 /// Raised with every change that an older peer would not understand.
-inline constexpr std::uint32_t version = 6;
+inline constexpr std::uint32_t version = 7;
 
 // --- Discovery
 // ------------------------------------------------------------------------------------------------ CPUID
@@ -24,6 +24,8 @@ inline constexpr std::uint32_t leaf_host_page = 0x40000002;
 inline constexpr char signature[] = "EscalusVMM\0"; // 12 bytes
 /// Feature bit: Msrs::tsc_ratio has an effect.
 inline constexpr std::uint32_t feature_tsc_ratio = 1;
+/// Feature bit: the CPU leaves guest mode at VcpuPage::deadline by itself.
+inline constexpr std::uint32_t feature_deadline_timer = 2;
 
 enum class Backend : std::uint32_t { Svm = 1, Vmx = 2 };
 
@@ -271,8 +273,9 @@ struct VcpuPage {
     std::uint32_t window_vector; ///< of the interrupt that waits; window_any: it ignores the task priority
     std::uint32_t request_nmi_window;
     std::uint32_t reserved0;
-    std::uint64_t deadline; ///< host TSC at which to leave guest mode with Deadline, where the CPU has a
-                            ///< timer for that and it is still to come; 0: none
+    std::uint64_t deadline; ///< host TSC from which on to leave guest mode, or not enter it, with Deadline;
+                            ///< 0: never. Without feature_deadline_timer it is looked at on each entry, and
+                            ///< so after each interrupt of the control OS: the device model sets a timer.
     Event event; ///< injected at the next entry, then cleared. On exit: an event whose delivery was
                  ///< interrupted, which the monitor will inject again unless it is changed.
 

@@ -30,8 +30,7 @@ CpuidResult control_cpuid(std::uint32_t function, std::uint32_t index, std::uint
     case abi::leaf_signature:
         return {abi::leaf_host_page, signature_word(0), signature_word(1), signature_word(2)};
     case abi::leaf_version:
-        return {abi::version, backend->scales_tsc() ? abi::feature_tsc_ratio : 0,
-                static_cast<std::uint32_t>(backend->kind), 0};
+        return {abi::version, backend->features(), static_cast<std::uint32_t>(backend->kind), 0};
     case abi::leaf_host_page: {
         const auto address = raw(host_page_address());
         return {static_cast<std::uint32_t>(address), static_cast<std::uint32_t>(address >> 32), 0, 0};

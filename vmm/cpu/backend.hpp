@@ -50,8 +50,8 @@ struct Backend {
     const NestedFormat* (*nested_format)();
     /// How the control OS's nested tables map physical memory at `address`.
     NestedAttributes (*control_memory_attributes)(HostPhys address);
-    /// Whether a guest's TSC can run at another rate than the host's.
-    bool (*scales_tsc)();
+    /// abi::feature_... of this CPU.
+    std::uint32_t (*features)();
     /// Takes out of CPUID what the control OS must not use.
     void (*hide_features)(std::uint32_t function, std::uint32_t index, CpuidResult& result);
 };

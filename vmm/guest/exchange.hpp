@@ -3,6 +3,7 @@
 // same for both back ends. The page is the device model's, too: each field is read once, and none is trusted.
 #pragma once
 
+#include "vmm/cpu/instructions.hpp"
 #include "vmm/guest/vm.hpp"
 
 namespace escalus::vmm {
@@ -21,6 +22,13 @@ inline bool take_over(Vcpu& vcpu, void (*import_state)(Vcpu&, std::uint32_t grou
         page.event.valid = 0;
     }
     return __atomic_load_n(&page.exit_now, __ATOMIC_ACQUIRE) == 0;
+}
+
+/// Whether the time has come that the device model set for this vCPU. It sets another one before it enters
+/// again, so that the guest comes on.
+[[nodiscard]] inline bool deadline_has_come(const Vcpu& vcpu) {
+    const auto deadline = vcpu.page->deadline;
+    return deadline != 0 && read_tsc() >= deadline;
 }
 
 /// The state groups that the device model works with at this exit; it asks for others (VcpuState).

@@ -341,6 +341,8 @@ void destroy_vcpu(Vcpu& vcpu) {
 [[gnu::hot]] RunResult run_guest(PerCpu& cpu, Vcpu& vcpu) {
     if (!take_requests(vcpu))
         return leave(vcpu, abi::ExitReason::Interrupted);
+    if (deadline_has_come(vcpu))
+        return leave(vcpu, abi::ExitReason::Deadline);
     if (state_of(vcpu).nmi_window && !vcpu.event.valid && nmi_can_enter(vcpu))
         return leave(vcpu, abi::ExitReason::NmiWindow);
 

@@ -105,8 +105,8 @@ NestedAttributes control_memory_attributes(HostPhys) {
     return {};
 }
 
-bool scales_tsc() {
-    return features.tsc_ratio;
+std::uint32_t abi_features() {
+    return features.tsc_ratio ? abi::feature_tsc_ratio : 0;
 }
 
 void hide_features(std::uint32_t function, std::uint32_t, CpuidResult& result) {
@@ -198,7 +198,7 @@ namespace escalus::vmm {
                                                                        .nested_format = svm::nested_format,
                                                                        .control_memory_attributes =
                                                                            svm::control_memory_attributes,
-                                                                       .scales_tsc = svm::scales_tsc,
+                                                                       .features = svm::abi_features,
                                                                        .hide_features = svm::hide_features};
 
 } // namespace escalus::vmm

@@ -51,11 +51,14 @@ constexpr bool offers(std::uint64_t capability, std::uint32_t bits) {
 }
 
 /// Section 25.5.1: what to load the preemption timer with, so that it expires at `deadline` (0: as late as it
-/// can). A deadline in the past is not its business: the guest would execute nothing.
+/// can). One that has passed since the vCPU's entry was asked for expires before the guest's next
+/// instruction.
 constexpr std::uint32_t timer_value(std::uint64_t deadline, std::uint64_t now, unsigned shift) {
     constexpr std::uint32_t longest = 0xffffffff;
-    if (deadline <= now)
+    if (deadline == 0)
         return longest;
+    if (deadline <= now)
+        return 0;
     const auto count = (deadline >> shift) - (now >> shift) + 1;
     return count < longest ? static_cast<std::uint32_t>(count) : longest;
 }

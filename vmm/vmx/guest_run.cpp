@@ -339,6 +339,8 @@ namespace {
 [[gnu::hot]] RunResult run_current(PerCpu& cpu, Vcpu& vcpu) {
     if (!take_requests(vcpu))
         return leave(vcpu, abi::ExitReason::Interrupted);
+    if (deadline_has_come(vcpu))
+        return leave(vcpu, abi::ExitReason::Deadline);
     Action action = Action::Resume;
     {
         const WorldSwitch world{cpu, vcpu};

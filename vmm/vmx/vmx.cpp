@@ -109,8 +109,9 @@ NestedAttributes control_memory_attributes(HostPhys address) {
     return {static_cast<std::uint64_t>(run.type) << ept_entry::type_shift, run.bytes};
 }
 
-bool scales_tsc() {
-    return features.tsc_scaling;
+std::uint32_t abi_features() {
+    return (features.tsc_scaling ? abi::feature_tsc_ratio : 0) |
+           (features.preemption_timer ? abi::feature_deadline_timer : 0);
 }
 
 // What the control OS must not use, or could not: it needs a control that is off (section 25.3).
@@ -309,7 +310,7 @@ constinit const Backend vmx_backend = {.kind = abi::Backend::Vmx,
                                        .export_state = vmx::export_state,
                                        .nested_format = vmx::nested_format,
                                        .control_memory_attributes = vmx::control_memory_attributes,
-                                       .scales_tsc = vmx::scales_tsc,
+                                       .features = vmx::abi_features,
                                        .hide_features = vmx::hide_features};
 
 } // namespace escalus::vmm

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <thread>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <catch2/catch.hpp>
 
 using namespace escalus;
@@ -196,6 +199,35 @@ TEST_CASE_METHOD(Fixture, "a vCPU that is left at the deadline fires the timers"
     CHECK(deadline != 0);
     CHECK(event.valid == 1);
     CHECK(event.vector == 0x52);
+}
+
+TEST_CASE_METHOD(Fixture, "a vCPU's own timer needs no other thread, whether it computes or sleeps") {
+    engine.deadline_timer = GENERATE(false, true);
+    const bool sleeps = GENERATE(false, true);
+    auto& cpu = engine.vcpu(0);
+    start();
+    std::promise<void> done;
+    boost::asio::post(loop, [waits = done.get_future().share()] { waits.wait(); });
+    cpu.execute(write_msr(0x1b, 0xfee00000 | 0xd00));
+    cpu.execute(write_msr(0x80f, 0x1ff));
+    cpu.execute(write_msr(0x83e, 0xb));  // divide by 1
+    cpu.execute(write_msr(0x832, 0x52)); // one shot
+    cpu.execute(look([](abi::VcpuPage& page) { page.rflags |= 0x200; }));
+    abi::Event event{};
+    for (unsigned tick = 0; tick < 3; ++tick) {
+        cpu.execute(write_msr(0x838, 2'000'000));
+        if (sleeps)
+            cpu.execute([](abi::VcpuPage& page) {
+                page.next_rip = page.rip + 1;
+                return ExitReason::Halt;
+            });
+        do {
+            cpu.execute(look([&](abi::VcpuPage& page) { event = std::exchange(page.event, {}); }));
+        } while (event.valid == 0);
+        CHECK(event.vector == 0x52);
+        cpu.execute(write_msr(0x80b, 0)); // its end
+    }
+    done.set_value();
 }
 
 TEST_CASE_METHOD(Fixture, "unknown MSRs raise #GP and leave RIP alone") {

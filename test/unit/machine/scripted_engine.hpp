@@ -6,7 +6,9 @@
 
 #include "devmodel/engine/engine.hpp"
 #include "devmodel/machine/flat_memory.hpp"
+#include "devmodel/machine/guest_clock.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -31,11 +33,13 @@ class ScriptedVcpu final : public EngineVcpu {
             ++runs_;
             changed_.notify_all();
             if (steps_.empty() && !program_)
-                changed_.wait(lock, [&] { return kicked_ || !steps_.empty(); });
+                compute(lock);
             if (kicked_) {
                 kicked_ = false;
                 return abi::ExitReason::Interrupted;
             }
+            if (deadline_has_come())
+                return leave(abi::ExitReason::Deadline);
             queued = !steps_.empty();
             if (queued) {
                 step = std::move(steps_.front());
@@ -45,8 +49,7 @@ class ScriptedVcpu final : public EngineVcpu {
             }
         }
         page_.valid = abi::group_all;
-        const auto reason = step(page_);
-        page_.exit_reason = static_cast<std::uint32_t>(reason);
+        const auto reason = leave(step(page_));
         if (queued) {
             const std::lock_guard lock{mutex_};
             ++done_;
@@ -98,6 +101,22 @@ class ScriptedVcpu final : public EngineVcpu {
     }
 
   private:
+    [[nodiscard]] bool deadline_has_come() const {
+        return page_.deadline != 0 && host_tsc() >= page_.deadline;
+    }
+    abi::ExitReason leave(abi::ExitReason reason) {
+        page_.exit_reason = static_cast<std::uint32_t>(reason);
+        return reason;
+    }
+    /// The deadline is looked at now and then, as the monitor does when the CPU has no timer for it.
+    void compute(std::unique_lock<std::mutex>& lock) {
+        const auto called = [&] { return kicked_ || !steps_.empty(); };
+        if (page_.deadline == 0)
+            return changed_.wait(lock, called);
+        while (!deadline_has_come() && !changed_.wait_for(lock, std::chrono::milliseconds{1}, called)) {
+        }
+    }
+
     abi::VcpuPage page_{};
     abi::StatPage statistics_{};
     std::mutex mutex_;
@@ -114,7 +133,9 @@ class ScriptedEngine final : public Engine {
         for (unsigned i = 0; i < vcpus; ++i)
             vcpus_.push_back(std::make_unique<ScriptedVcpu>());
     }
-    [[nodiscard]] EngineInfo info() const override { return {"script", "none", 1, 0, 0, 1, scales_tsc}; }
+    [[nodiscard]] EngineInfo info() const override {
+        return {"script", "none", 1, 0, 0, 1, scales_tsc, deadline_timer};
+    }
     std::unique_ptr<EngineVm> create_vm(std::uint64_t, unsigned) override {
         return std::make_unique<Vm>(*this);
     }
@@ -127,7 +148,7 @@ class ScriptedEngine final : public Engine {
         return nullptr;
     }
 
-    bool scales_tsc = false;
+    bool scales_tsc = false, deadline_timer = false;
 
   private:
     class Vm final : public EngineVm {
