@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`./lab bench`: Escalus against KVM with Debian's QEMU, in like emulated machines of one CPU, in one run.
 
-Both sides run the same control kernel, the same guests and the same measuring programs; each has the computer for
-itself while it is measured. Cycles are those of the guest's TSC."""
+Both sides run the same control kernel, the same guests and the same measuring programs; never two of them at once (turns.py).
+Cycles are those of the guest's TSC."""
 import contextlib
 import os
 import platform
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from . import bench_io, boot, build, emulator, initramfs, instructions, machine, media, packages, paths, runner, testing
 from .bench_sides import GUEST_MEMORY, INSTALLER_MEMORY, LINUX, LINUX_RAMDISK, MARKER, TESTS, EscalusSide, KvmSide
 from .channel import ChannelError
+from .turns import Turns
 from .ui import LabError, say, stage
 
 DATA_DISK = 128 << 20
@@ -145,25 +146,35 @@ ONE_PROCESSOR = ("cycles", "direct", "iso", *bench_io.NAMES)
 WRITE_BACK = f"echo {2 * DATA_DISK} >/proc/sys/vm/dirty_bytes; echo {DATA_DISK} >/proc/sys/vm/dirty_background_bytes"
 
 
-def _compute(make, side, media_, results):
-    """On a machine of two processors. Such a machine can die of QEMU's own fault, with and without the monitor
-    (docs/LAB.md, "Emulated time"): then it is taken anew, and said."""
+def _compute(sides, outcomes, number):
+    """On machines of two processors. Such a machine can die of QEMU's own fault, with and without the monitor
+    (docs/LAB.md, "Emulated time"), or a guest in it hang (seen with KVM): then all is taken anew, and said."""
     for last in (False, False, True):
-        lab = make(media_, cpus=2)
         try:
-            with stage(f"{side.title}: machine with 2 processors"):
-                lab.start()
-                lab.emulator.keep_cpus_in_place()
-            with stage(f"{side.title}: computing"):
-                for name, seconds in bench_io.compute(side(lab)).items():
-                    results.add(name, seconds)
-                return
-        except ChannelError as error:
+            with contextlib.ExitStack() as end:
+                ready = []
+                for make, side in sides:
+                    lab = make(_media(side.__name__), cpus=2)
+                    end.callback(lab.stop)
+                    with stage(f"round {number}, {side.title}: machine with 2 processors"):
+                        lab.start()
+                    lab.emulator.keep_cpus_in_place()
+                    lab.emulator.command_monitor("stop")
+                    ready.append(side(lab))
+                turns = Turns(side.lab.emulator for side in ready)
+                taken = [{} for _ in ready]
+                for what, measure in (("in the control OS", bench_io.compute_alone), ("in a guest", bench_io.compute)):
+                    with stage(f"round {number}, both in turn: computing {what}"):
+                        for seconds, found in zip(turns.run([lambda side=side: measure(side) for side in ready]), taken):
+                            found[measure] = seconds
+            for side, found in zip(ready, taken):
+                outcomes[type(side)].add("compute control", found[bench_io.compute_alone])
+                outcomes[type(side)].add("compute guest", found[bench_io.compute])
+            return
+        except (AssertionError, ChannelError) as error:
             if last:
                 raise
             say(f"  {error}; once more")
-        finally:
-            lab.stop()
 
 
 @contextlib.contextmanager
@@ -179,8 +190,8 @@ def _one_host_processor():
 
 
 def _on_one_processor(sides, wanted, outcomes, number):
-    """One figure after the other on each side: how fast this computer is changes by the minute. The other machine stands
-    still meanwhile."""
+    """One figure after the other: what a guest times by itself is taken on both sides in turns of a second, what is timed
+    from here on one side and then on the other, whose machine stands still meanwhile."""
     with contextlib.ExitStack() as end:
         ready = []
         for make, side in sides:
@@ -192,7 +203,13 @@ def _on_one_processor(sides, wanted, outcomes, number):
             lab.run(WRITE_BACK, check=True)
             lab.emulator.command_monitor("stop")
             ready.append(side(lab))
+        turns = Turns(side.lab.emulator for side in ready)
         for name in filter(wanted, ONE_PROCESSOR):
+            if name in bench_io.TIMED_BY_GUEST:
+                with stage(f"both in turn: {name}"):
+                    turns.run([lambda side=side: bench_io.measure(side, name.__eq__, outcomes[type(side)])
+                               for side in ready])
+                continue
             for side in ready:
                 side.lab.emulator.command_monitor("cont")
                 for measure in (_measure, bench_io.measure):
@@ -224,7 +241,8 @@ def _document(ours, theirs, rounds):
 
 Made by `./lab bench` on {time.strftime("%Y-%m-%d")}{f", commit {commit}" if commit else ""}, in one run. Both sides run
 in emulated machines of one CPU with AMD-V ({qemu}, TCG, `-cpu EPYC,+svm,+npt`), with Debian's cloud kernel
-{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB; each figure on one side and then on the other, which stands still meanwhile. Each figure
+{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB. Disks, network and computing are timed by the guests, and both sides have the computer in turns
+of a second meanwhile, as its speed changes by the minute; the rest is taken on one side and then on the other, which stands still. Each figure
 {"is of one round" if rounds == 1 else f"is the median of {rounds} rounds"}, each on machines of its own that stay on one of the computer's processors. Cycles are of
 the guest's TSC, each run's the median of 21 batches of 100 exits. Emulated exits cost far more than real ones, on both sides;
 the ratios are what to look at.
@@ -275,8 +293,7 @@ def main(arguments):
         if any(map(wanted, ONE_PROCESSOR)):
             _on_one_processor(sides, wanted, outcomes, number + 1)
         if wanted("compute"):
-            for make, side in sides:
-                _compute(make, side, _media(side.__name__), outcomes[side])
+            _compute(sides, outcomes, number + 1)
     text = _document(outcomes[EscalusSide], outcomes[KvmSide], arguments.rounds)
     for made in (table, bench_io.table):
         say("\n" + made(outcomes[EscalusSide], outcomes[KvmSide]) + "\n")
