@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/boot_image.hpp"
 
+#include "devmodel/machine/copy_bytes.hpp"
 #include "devmodel/machine/linux_image.hpp"
 #include "devmodel/machine/multiboot_image.hpp"
 
@@ -66,7 +67,7 @@ std::span<std::uint8_t> BootTarget::ram(std::uint64_t address, std::uint64_t siz
 }
 
 void BootTarget::write(std::uint64_t address, std::span<const std::uint8_t> data, const char* what) const {
-    std::ranges::copy(data, ram(address, data.size(), what).begin());
+    copy_bytes(data, ram(address, data.size(), what));
 }
 
 std::vector<MemoryMapEntry> boot_memory_map(std::uint64_t low_end, std::uint64_t high_bytes) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/machine/guest_memory.hpp"
 
+#include "devmodel/machine/copy_bytes.hpp"
+
 #include <algorithm>
-#include <cstring>
 
 namespace escalus {
 
@@ -15,14 +16,14 @@ std::uint64_t to_page_end(GuestPhys gpa, std::uint64_t size) {
 
 bool GuestMemory::read(GuestPhys gpa, std::span<std::uint8_t> data) {
     if (auto whole = at(gpa, data.size(), Access::Read); whole.size() == data.size()) {
-        std::ranges::copy(whole, data.begin());
+        copy_bytes(whole, data);
         return true;
     }
     bool all = true;
     while (!data.empty()) {
         const auto n = to_page_end(gpa, data.size());
         if (auto part = at(gpa, n, Access::Read); part.size() == n) {
-            std::ranges::copy(part, data.begin());
+            copy_bytes(part, data);
         } else {
             std::ranges::fill(data.first(n), std::uint8_t{0xff});
             all = false;
@@ -35,14 +36,14 @@ bool GuestMemory::read(GuestPhys gpa, std::span<std::uint8_t> data) {
 
 bool GuestMemory::write(GuestPhys gpa, std::span<const std::uint8_t> data) {
     if (auto whole = at(gpa, data.size(), Access::Write); whole.size() == data.size()) {
-        std::ranges::copy(data, whole.begin());
+        copy_bytes(data, whole);
         return true;
     }
     bool all = true;
     while (!data.empty()) {
         const auto n = to_page_end(gpa, data.size());
         if (auto part = at(gpa, n, Access::Write); part.size() == n)
-            std::ranges::copy(data.first(n), part.begin());
+            copy_bytes(data.first(n), part);
         else
             all = false;
         data = data.subspan(n);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/devices/chipset/cfi_flash.hpp"
 
+#include "devmodel/machine/copy_bytes.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <stdexcept>
@@ -117,7 +119,7 @@ CfiFlash::CfiFlash(Bus& memory_bus, MemoryMap& memory, Clock& clock, std::uint64
       clock_{clock},
       commit_timer_{clock, [this] { backend_->commit(); }},
       locked_(size_ / block_size) {
-    std::ranges::copy(backend_->contents(), region_.bytes().begin());
+    copy_bytes(backend_->contents(), region_.bytes());
     bus_.add(base_, size_, *this, 0);
 }
 

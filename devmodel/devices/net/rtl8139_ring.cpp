@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // 8139 mode: four transmit slots, and one receive buffer that is a ring of frames with headers.
 #include "devmodel/devices/net/rtl8139.hpp"
+#include "devmodel/machine/copy_bytes.hpp"
 #include "devmodel/machine/little_endian.hpp"
 
 namespace escalus {
@@ -112,7 +113,7 @@ void Rtl8139::receive_to_ring(Frame frame, std::uint16_t header) {
     rx_frame_.resize(room);
     store_le(std::span{rx_frame_}, 0, static_cast<std::uint16_t>(header | head_ok));
     store_le(std::span{rx_frame_}, 2, static_cast<std::uint16_t>(frame.size() + ethernet_crc_bytes));
-    std::ranges::copy(frame, rx_frame_.begin() + header_bytes);
+    copy_bytes(frame, std::span{rx_frame_}.subspan(header_bytes));
     store_le(std::span{rx_frame_}, header_bytes + frame.size(), ethernet_crc(frame));
     // With WRAP a frame goes on beyond the end of the ring; in a ring of 64 KiB it never does (6.16).
     const auto end = ring_bytes() - rx_position_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/devices/usb/usb_device.hpp"
 
+#include "devmodel/machine/copy_bytes.hpp"
 #include "devmodel/machine/little_endian.hpp"
 
 #include <algorithm>
@@ -54,7 +55,7 @@ bool UsbDevice::has_endpoint(std::uint8_t endpoint) const {
 UsbIn UsbDevice::packet(std::span<const std::uint8_t> data, std::span<std::uint8_t> room) {
     if (data.size() > room.size())
         return {UsbReply::Babble, 0};
-    std::ranges::copy(data, room.begin());
+    copy_bytes(data, room);
     return {UsbReply::Ack, data.size()};
 }
 
