@@ -24,15 +24,18 @@ struct Cable final : NetBackend {
     void send(std::span<const std::uint8_t> frame, const NetOffload& offload) override {
         if (frame.size() > longest_frame_bytes)
             __builtin_trap();
-        finish_frame(frame, offload, scratch, [&](std::span<const std::uint8_t> whole) {
+        if (!finisher.begin(frame, offload))
+            return;
+        while (!finisher.done()) {
+            const auto whole = finisher.next();
             bytes += whole.size();
             if (whole.size() > frame.size())
                 __builtin_trap();
-        });
+        }
     }
     void card_ready() override {}
     NetCard* card = nullptr;
-    std::vector<std::uint8_t> scratch;
+    FrameFinisher finisher;
     std::uint64_t bytes = 0;
 };
 

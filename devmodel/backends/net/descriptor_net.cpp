@@ -52,7 +52,15 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
         if (card != nullptr)
             card->end_of_frames();
         if (more && up)
+            go_on();
+    }
+
+    /// With what is left of the last frame, or with the next one.
+    void go_on() {
+        if (finisher.done())
             wait();
+        else
+            listen();
     }
 
     /// False when the card takes no more until card_ready().
@@ -60,7 +68,9 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
         for (unsigned i = 0; i < frames_at_once; ++i) {
             if (card == nullptr || !up || !card->can_receive())
                 return false;
-            if (!read_frame())
+            if (!finisher.done())
+                card->receive(finisher.next(), {.checksum_is_good = true});
+            else if (!read_frame())
                 break;
         }
         return true;
@@ -89,8 +99,17 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
             offload = *decoded;
             frame = frame.subspan(VnetHeader::bytes);
         }
-        card->receive(frame, offload);
+        if (takes(offload))
+            card->receive(frame, offload);
+        else
+            (void)finisher.begin(frame, offload, 1); // what cannot be finished is lost
         return true;
+    }
+
+    [[nodiscard]] bool takes(const NetOffload& offload) const {
+        using enum NetOffload::Segmentation;
+        return (!offload.needs_checksum || takes_unsummed) && (offload.segmentation != Tcp4 || takes_tcp4) &&
+               (offload.segmentation != Tcp6 || takes_tcp6);
     }
 
     void send(std::span<const std::uint8_t> frame, const NetOffload& offload) {
@@ -100,7 +119,9 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
             write(header, frame);
             return;
         }
-        finish_frame(frame, offload, scratch, [&](std::span<const std::uint8_t> whole) { write({}, whole); });
+        if (outgoing.begin(frame, offload))
+            while (!outgoing.done())
+                write({}, outgoing.next());
     }
 
     void write(std::span<const std::uint8_t> header, std::span<const std::uint8_t> frame) {
@@ -150,8 +171,12 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
                 return;
             const std::lock_guard guard{self->lock};
             self->listen_posted = false;
-            if (!self->waiting && self->up && self->card != nullptr)
+            if (self->waiting || !self->up || self->card == nullptr)
+                return;
+            if (self->finisher.done())
                 self->wait();
+            else
+                self->read_frames();
         });
     }
 
@@ -162,7 +187,9 @@ struct DescriptorNet::State : std::enable_shared_from_this<State> {
     NetCard* card = nullptr;
     bool waiting = false, listen_posted = false, up = true, closed = false;
     std::vector<std::uint8_t> buffer = std::vector<std::uint8_t>(VnetHeader::bytes + longest_frame_bytes);
-    std::vector<std::uint8_t> scratch;
+    FrameFinisher finisher; // of what is in the buffer
+    FrameFinisher outgoing;
+    bool takes_unsummed = false, takes_tcp4 = false, takes_tcp6 = false;
 };
 
 DescriptorNet::DescriptorNet(asio::io_context& loop, DeviceLock& device_lock, int descriptor,
@@ -182,6 +209,7 @@ std::string DescriptorNet::description() const {
 
 void DescriptorNet::connect(NetCard* card) {
     state_->card = card;
+    state_->finisher.drop();
     if (card != nullptr)
         state_->listen();
 }
@@ -201,8 +229,9 @@ void DescriptorNet::card_ready() {
 }
 
 void DescriptorNet::accept_offloads(bool checksum, bool tcp4, bool tcp6) {
-    if (state_->options.set_offloads)
-        state_->options.set_offloads(checksum, tcp4, tcp6);
+    state_->takes_unsummed = checksum;
+    state_->takes_tcp4 = checksum && tcp4;
+    state_->takes_tcp6 = checksum && tcp6;
 }
 
 std::pair<int, int> net_socket_pair() {

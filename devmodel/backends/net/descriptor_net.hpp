@@ -3,14 +3,14 @@
 // end of a pair of sockets (SOCK_SEQPACKET) with a test or another program at the other.
 //
 // Frames are read on the loop, a bounded number at a time, and only while the card has room: they wait in the
-// kernel. When the descriptor fails for good (the TAP device was removed, the peer closed), the card sees its
-// link go down, and one line is logged.
+// kernel. What a frame still lacks and the card has not asked for is done here: fewer frames pass the kernel
+// that way than if it cut them for cards that take none uncut. When the descriptor fails for good (the TAP
+// device was removed, the peer closed), the card sees its link go down, and one line is logged.
 #pragma once
 
 #include "devmodel/backends/net/net_backend.hpp"
 #include "devmodel/machine/device_lock.hpp"
 
-#include <functional>
 #include <memory>
 
 namespace boost::asio {
@@ -21,10 +21,9 @@ namespace escalus {
 
 struct DescriptorNetOptions {
     std::string description{};
-    /// A virtio_net_hdr of ten bytes goes before each frame (IFF_VNET_HDR), and `set_offloads` tells the
-    /// other side what may come. Without it, offloads are done here.
+    /// A virtio_net_hdr of ten bytes goes before each frame (IFF_VNET_HDR): the other side may leave sums and
+    /// segmentation to us, and takes what we leave to it. Without it, they are done here.
     bool vnet_header = false;
-    std::function<void(bool checksum, bool tcp4, bool tcp6)> set_offloads{};
 };
 
 class DescriptorNet final : public NetBackend {

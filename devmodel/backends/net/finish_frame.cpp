@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/net/finish_frame.hpp"
 
+#include "devmodel/backends/net/internet_packet.hpp"
+
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <optional>
+#include <utility>
 
 namespace escalus {
 
@@ -21,15 +22,12 @@ constexpr std::size_t ip6_length = 4, ip6_addresses = 8, ip6_header = 40;
 constexpr std::size_t tcp_sequence = 4, tcp_data_offset = 12, tcp_flags = 13, tcp_sum = 16, tcp_least = 20;
 constexpr std::uint8_t protocol_tcp = 6, flag_fin = 1, flag_psh = 8, flag_cwr = 0x80;
 
-std::uint16_t load16(ConstBytes bytes, std::size_t at) {
-    return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
-}
 void store16(Bytes bytes, std::size_t at, std::uint32_t value) {
     bytes[at] = static_cast<std::uint8_t>(value >> 8);
     bytes[at + 1] = static_cast<std::uint8_t>(value);
 }
 std::uint32_t load32(ConstBytes bytes, std::size_t at) {
-    return std::uint32_t{load16(bytes, at)} << 16 | load16(bytes, at + 2);
+    return std::uint32_t{load_be16(bytes, at)} << 16 | load_be16(bytes, at + 2);
 }
 void store32(Bytes bytes, std::size_t at, std::uint32_t value) {
     store16(bytes, at, value >> 16);
@@ -41,17 +39,17 @@ struct Layout {
     std::size_t ip, tcp, payload;
 };
 
-std::optional<Layout> find_headers(ConstBytes frame, const NetOffload& offload) {
+std::optional<Layout> find_headers(ConstBytes frame, const NetOffload& offload, std::uint16_t least) {
     if (!offload.needs_checksum || offload.checksum_offset != tcp_sum ||
-        offload.segment_bytes < least_segment || frame.size() < ethernet_header)
+        offload.segment_bytes < std::max<std::uint16_t>(least, 1) || frame.size() < ethernet_header)
         return {};
     std::size_t type_at = ethernet_header - 2;
-    if (load16(frame, type_at) == type_vlan)
+    if (load_be16(frame, type_at) == type_vlan)
         type_at += vlan_tag;
     Layout layout{type_at + 2, offload.checksum_start, 0};
     if (frame.size() < layout.tcp + tcp_least || layout.tcp < layout.ip)
         return {};
-    const auto type = load16(frame, type_at);
+    const auto type = load_be16(frame, type_at);
     const auto ip = frame.subspan(layout.ip, layout.tcp - layout.ip);
     if (offload.segmentation == NetOffload::Segmentation::Tcp4) {
         if (type != type_ip4 || ip.size() < ip4_least || ip[0] >> 4 != 4 ||
@@ -68,11 +66,10 @@ std::optional<Layout> find_headers(ConstBytes frame, const NetOffload& offload) 
 }
 
 /// The sum of what TCP's checksum covers beside the segment.
-std::uint32_t pseudo_header(ConstBytes segment, const Layout& layout, bool ip6) {
+std::uint64_t pseudo_header(ConstBytes segment, const Layout& layout, bool ip6) {
     const auto addresses =
         ip6 ? segment.subspan(layout.ip + ip6_addresses, 32) : segment.subspan(layout.ip + ip4_addresses, 8);
-    return internet_sum(addresses,
-                        protocol_tcp + static_cast<std::uint32_t>((segment.size() - layout.tcp) & 0xffff));
+    return add_words(addresses, protocol_tcp + ((segment.size() - layout.tcp) & 0xffff));
 }
 
 /// Makes the headers of a segment, copied from the whole one's, its own.
@@ -83,86 +80,74 @@ void mend_headers(Bytes segment, const Layout& layout, bool ip6, unsigned number
     } else {
         const auto ip = segment.subspan(layout.ip, layout.tcp - layout.ip);
         store16(ip, ip4_length, static_cast<std::uint32_t>(segment.size() - layout.ip));
-        store16(ip, ip4_id, load16(ip, ip4_id) + number);
+        store16(ip, ip4_id, load_be16(ip, ip4_id) + number);
         store16(ip, ip4_sum, 0);
-        store16(ip, ip4_sum, ~std::uint32_t{internet_sum(ip)});
+        store16(ip, ip4_sum, ~std::uint32_t{fold_sum(add_words(ip))});
     }
     const auto tcp = segment.subspan(layout.tcp);
     store32(tcp, tcp_sequence, load32(tcp, tcp_sequence) + static_cast<std::uint32_t>(position));
     store16(tcp, tcp_sum, 0);
-    store16(tcp, tcp_sum, ~std::uint32_t{internet_sum(tcp, pseudo_header(segment, layout, ip6))});
+    store16(tcp, tcp_sum, ~std::uint32_t{fold_sum(add_words(tcp, pseudo_header(segment, layout, ip6)))});
 }
 
-bool segment_frame(ConstBytes frame, const NetOffload& offload, std::vector<std::uint8_t>& scratch,
-                   const std::function<void(ConstBytes)>& emit) {
-    const auto layout = find_headers(frame, offload);
-    if (!layout)
-        return false;
-    const bool ip6 = offload.segmentation == NetOffload::Segmentation::Tcp6;
-    const auto header = frame.first(layout->payload);
-    const auto payload = frame.subspan(layout->payload);
-    unsigned number = 0;
-    for (std::size_t at = 0; at < payload.size(); at += offload.segment_bytes, ++number) {
-        const auto n = std::min<std::size_t>(offload.segment_bytes, payload.size() - at);
-        scratch.assign(header.begin(), header.end());
-        const auto part = payload.subspan(at, n);
-        scratch.insert(scratch.end(), part.begin(), part.end());
-        auto& flags = scratch[layout->tcp + tcp_flags];
-        if (at + n != payload.size()) // the end is the last one's to announce
-            flags = static_cast<std::uint8_t>(flags & ~(flag_fin | flag_psh));
-        if (number != 0 && offload.has_ecn) // a reduced window, the first one's (RFC 3168, 6.1.2)
-            flags = static_cast<std::uint8_t>(flags & ~flag_cwr);
-        mend_headers(scratch, *layout, ip6, number, at);
-        emit(scratch);
-    }
-    return true;
-}
 } // namespace
-
-std::uint16_t internet_sum(std::span<const std::uint8_t> bytes, std::uint32_t sum) {
-    static_assert(std::endian::native == std::endian::little);
-    // The sum of swapped words is the swapped sum (RFC 1071, 2B), and wider words fold to it (2A).
-    std::uint64_t total = 0;
-    std::size_t i = 0;
-    for (; i + 4 <= bytes.size(); i += 4) {
-        std::uint32_t word = 0;
-        std::memcpy(&word, bytes.data() + i, 4);
-        total += word;
-    }
-    for (unsigned shift = 0; i < bytes.size(); ++i, shift += 8)
-        total += std::uint64_t{bytes[i]} << shift;
-    const auto fold = [](std::uint64_t wide) {
-        while (wide >> 16 != 0)
-            wide = (wide & 0xffff) + (wide >> 16);
-        return static_cast<std::uint16_t>(wide);
-    };
-    return fold(std::uint64_t{sum} + __builtin_bswap16(fold(total)));
-}
 
 bool complete_checksum(std::span<std::uint8_t> frame, const NetOffload& offload) {
     const std::size_t start = offload.checksum_start, at = start + offload.checksum_offset;
     if (at + 2 > frame.size())
         return false;
     // The field holds the pseudo header's sum. Zero would mean "no checksum" to UDP (RFC 768).
-    const auto sum = static_cast<std::uint16_t>(~internet_sum(frame.subspan(start)));
+    const auto sum = static_cast<std::uint16_t>(~fold_sum(add_words(frame.subspan(start))));
     store16(frame, at, sum == 0 ? 0xffff : sum);
     return true;
 }
 
-bool finish_frame(std::span<const std::uint8_t> frame, const NetOffload& offload,
-                  std::vector<std::uint8_t>& scratch,
-                  const std::function<void(std::span<const std::uint8_t>)>& emit) {
-    if (offload.segmentation != NetOffload::Segmentation::None)
-        return segment_frame(frame, offload, scratch, emit);
-    if (!offload.needs_checksum) {
-        emit(frame);
-        return true;
+bool FrameFinisher::begin(std::span<const std::uint8_t> frame, const NetOffload& offload,
+                          std::uint16_t least) {
+    drop();
+    offload_ = offload;
+    position_ = number_ = 0;
+    if (offload.segmentation != NetOffload::Segmentation::None) {
+        const auto layout = find_headers(frame, offload, least);
+        if (!layout)
+            return false;
+        ip_ = layout->ip;
+        payload_ = layout->payload;
+    } else if (offload.needs_checksum) {
+        piece_.assign(frame.begin(), frame.end());
+        if (!complete_checksum(piece_, offload))
+            return false;
     }
-    scratch.assign(frame.begin(), frame.end());
-    if (!complete_checksum(scratch, offload))
-        return false;
-    emit(scratch);
+    frame_ = frame;
     return true;
+}
+
+std::span<const std::uint8_t> FrameFinisher::next() {
+    if (offload_.segmentation != NetOffload::Segmentation::None)
+        return next_segment();
+    const auto whole = std::exchange(frame_, {});
+    return offload_.needs_checksum ? ConstBytes{piece_} : whole;
+}
+
+std::span<const std::uint8_t> FrameFinisher::next_segment() {
+    const Layout layout{ip_, offload_.checksum_start, payload_};
+    const bool ip6 = offload_.segmentation == NetOffload::Segmentation::Tcp6;
+    const auto header = frame_.first(payload_);
+    const auto rest = frame_.subspan(payload_ + position_);
+    const auto part = rest.first(std::min<std::size_t>(offload_.segment_bytes, rest.size()));
+    piece_.assign(header.begin(), header.end());
+    piece_.insert(piece_.end(), part.begin(), part.end());
+    auto& flags = piece_[layout.tcp + tcp_flags];
+    if (part.size() != rest.size()) // the end is the last one's to announce
+        flags = static_cast<std::uint8_t>(flags & ~(flag_fin | flag_psh));
+    if (number_ != 0 && offload_.has_ecn) // a reduced window, the first one's (RFC 3168, 6.1.2)
+        flags = static_cast<std::uint8_t>(flags & ~flag_cwr);
+    mend_headers(piece_, layout, ip6, static_cast<unsigned>(number_), position_);
+    position_ += part.size();
+    ++number_;
+    if (part.size() == rest.size())
+        drop();
+    return piece_;
 }
 
 } // namespace escalus

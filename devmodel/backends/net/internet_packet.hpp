@@ -3,8 +3,10 @@
 // checksum (RFC 1071). Pure functions; nothing here trusts a length that it has not compared with the frame.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
@@ -18,22 +20,25 @@ inline void store_be16(std::span<std::uint8_t> bytes, std::size_t offset, std::u
     bytes[offset + 1] = static_cast<std::uint8_t>(value);
 }
 
-/// A sum of 16-bit words in network order, not folded yet. Only the last piece may have an odd size.
-[[nodiscard]] inline std::uint64_t add_words(std::span<const std::uint8_t> bytes, std::uint64_t sum = 0) {
-    std::size_t i = 0;
-    for (; i + 4 <= bytes.size(); i += 4)
-        sum += std::uint32_t{bytes[i]} << 24 | std::uint32_t{bytes[i + 1]} << 16 |
-               std::uint32_t{bytes[i + 2]} << 8 | bytes[i + 3];
-    if (i + 2 <= bytes.size()) {
-        sum += load_be16(bytes, i);
-        i += 2;
-    }
-    return i < bytes.size() ? sum + (std::uint64_t{bytes[i]} << 8) : sum;
-}
 [[nodiscard]] inline std::uint16_t fold_sum(std::uint64_t sum) {
     while (sum >> 16 != 0)
         sum = (sum & 0xffff) + (sum >> 16);
     return static_cast<std::uint16_t>(sum);
+}
+/// A sum of 16-bit words in network order, not folded yet. Only the last piece may have an odd size.
+[[nodiscard]] inline std::uint64_t add_words(std::span<const std::uint8_t> bytes, std::uint64_t sum = 0) {
+    static_assert(std::endian::native == std::endian::little);
+    // The sum of swapped words is the swapped sum (RFC 1071, 2B), and wider words fold to it (2A).
+    std::uint64_t swapped = 0;
+    std::size_t i = 0;
+    for (; i + 8 <= bytes.size(); i += 8) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, bytes.data() + i, 8);
+        swapped += (word & 0xffffffff) + (word >> 32);
+    }
+    for (unsigned shift = 0; i < bytes.size(); ++i, shift = (shift + 8) % 32)
+        swapped += std::uint64_t{bytes[i]} << shift;
+    return sum + __builtin_bswap16(fold_sum(swapped));
 }
 
 /// An Ethernet frame that carries IP.

@@ -124,16 +124,10 @@ std::unique_ptr<NetBackend> open_tap(boost::asio::io_context& loop, DeviceLock& 
     interfaces.join(config.bridge, name);
     interfaces.bring_up(name);
     const int fd = device.release();
-    const auto set_offloads = [fd](bool checksum, bool tcp4, bool tcp6) {
-        const unsigned flags = (checksum ? TUN_F_CSUM : 0u) | (checksum && tcp4 ? TUN_F_TSO4 : 0u) |
-                               (checksum && tcp6 ? TUN_F_TSO6 : 0u) |
-                               (checksum && (tcp4 || tcp6) ? TUN_F_TSO_ECN : 0u);
-        ::ioctl(fd, TUNSETOFFLOAD, static_cast<unsigned long>(flags)); // of no harm when it fails
-    };
-    set_offloads(false, false, false);
+    constexpr unsigned long all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    ::ioctl(fd, TUNSETOFFLOAD, all); // of no harm when it fails
     return std::make_unique<DescriptorNet>(
-        loop, device_lock, fd,
-        DescriptorNetOptions{fmt::format("tap {} on {}", name, config.bridge), true, set_offloads});
+        loop, device_lock, fd, DescriptorNetOptions{fmt::format("tap {} on {}", name, config.bridge), true});
 }
 
 } // namespace escalus

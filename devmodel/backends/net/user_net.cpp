@@ -169,7 +169,7 @@ struct UserNet::State : std::enable_shared_from_this<State> {
     NetCard* card = nullptr;
     std::deque<std::vector<std::uint8_t>> queue; ///< for the card
     std::size_t queued = 0;                      ///< bytes
-    std::vector<std::uint8_t> scratch;
+    FrameFinisher finisher;
     bool delivery_posted = false, closed = false;
 };
 
@@ -198,9 +198,11 @@ void UserNet::send(std::span<const std::uint8_t> frame, const NetOffload& offloa
     auto whole = offload;
     if (whole.segmentation != NetOffload::Segmentation::None)
         whole.segment_bytes = std::numeric_limits<std::uint16_t>::max();
-    finish_frame(frame, whole, state_->scratch, [&](std::span<const std::uint8_t> finished) {
-        slirp_input(state_->slirp, finished.data(), static_cast<int>(finished.size()));
-    });
+    if (auto& finisher = state_->finisher; finisher.begin(frame, whole))
+        while (!finisher.done()) {
+            const auto finished = finisher.next();
+            slirp_input(state_->slirp, finished.data(), static_cast<int>(finished.size()));
+        }
     state_->refresh();
     state_->deliver_later();
 }

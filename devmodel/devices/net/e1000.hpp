@@ -93,7 +93,7 @@ class E1000 final : public EthernetCard {
     [[nodiscard]] unsigned ring_entries(unsigned length_register) const { return reg(length_register) / 16; }
     [[nodiscard]] unsigned free_buffers() const;
     [[nodiscard]] std::size_t buffer_bytes() const;
-    void accept(Frame frame);
+    void accept(Frame frame, bool known_good);
     [[nodiscard]] bool store(Frame frame, std::uint8_t status, std::uint8_t errors, std::uint16_t sum,
                              std::uint16_t tag);
     void tell_received(unsigned free_before, std::size_t bytes);

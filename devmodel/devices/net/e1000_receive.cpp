@@ -68,12 +68,12 @@ bool E1000::can_receive() {
     return (reg(reg_rctl) & rctl_enable) == 0 || !phy_.link() || free_buffers() != 0;
 }
 
-void E1000::receive(std::span<const std::uint8_t> frame, const NetOffload&) {
+void E1000::receive(std::span<const std::uint8_t> frame, const NetOffload& offload) {
     if (may_work() && phy_.link() && !phy_.loopback() && (reg(reg_rctl) & rctl_mac_loopback) == 0)
-        accept(frame);
+        accept(frame, offload.checksum_is_good);
 }
 
-void E1000::accept(Frame frame) {
+void E1000::accept(Frame frame, bool known_good) {
     if ((reg(reg_rctl) & rctl_enable) == 0 || frame.size() < ethernet_header)
         return;
     std::array<std::uint8_t, ethernet_minimum> storage;
@@ -102,24 +102,30 @@ void E1000::accept(Frame frame) {
     }
     if (packet && (control & rxcsum_transport) != 0 && packet->checksum_offset(frame)) {
         status |= rx_tcp_summed;
-        errors |= packet->transport_checksum_good(frame) ? std::uint8_t{0} : rx_tcp_bad;
+        errors |= known_good || packet->transport_checksum_good(frame) ? std::uint8_t{0} : rx_tcp_bad;
     }
     const auto start = std::min<std::size_t>(control & 0xff, frame.size());
     const auto sum = static_cast<std::uint16_t>(~fold_sum(add_words(frame.subspan(start))));
 
-    rx_frame_.assign(frame.begin(), frame.end());
     std::uint16_t tag = 0;
-    if ((reg(reg_ctrl) & ctrl_vlan) != 0 && is_tagged(frame)) {
-        tag = load_be16(frame, addresses + 2);
-        status |= rx_vlan;
-        rx_frame_.erase(rx_frame_.begin() + addresses, rx_frame_.begin() + addresses + tag_bytes);
-    }
-    if ((reg(reg_rctl) & rctl_strip_crc) == 0) {
-        rx_frame_.resize(rx_frame_.size() + ethernet_crc_bytes);
-        store_le(std::span{rx_frame_}, rx_frame_.size() - ethernet_crc_bytes, ethernet_crc(frame));
+    const bool take_tag = (reg(reg_ctrl) & ctrl_vlan) != 0 && is_tagged(frame);
+    const bool add_crc = (reg(reg_rctl) & rctl_strip_crc) == 0;
+    auto stored = frame;
+    if (take_tag || add_crc) {
+        rx_frame_.assign(frame.begin(), frame.end());
+        if (take_tag) {
+            tag = load_be16(frame, addresses + 2);
+            status |= rx_vlan;
+            rx_frame_.erase(rx_frame_.begin() + addresses, rx_frame_.begin() + addresses + tag_bytes);
+        }
+        if (add_crc) {
+            rx_frame_.resize(rx_frame_.size() + ethernet_crc_bytes);
+            store_le(std::span{rx_frame_}, rx_frame_.size() - ethernet_crc_bytes, ethernet_crc(frame));
+        }
+        stored = rx_frame_;
     }
     const auto free_before = free_buffers();
-    if (!store(rx_frame_, status, errors, sum, tag)) {
+    if (!store(stored, status, errors, sum, tag)) {
         count(stat_no_buffers);
         count(stat_missed);
         raise(int_rx_overrun);

@@ -263,7 +263,7 @@ void E1000::put_on_wire(std::vector<std::uint8_t>& frame, NetOffload offload, st
         if (offload.needs_checksum)
             insert_sum(frame, offload.checksum_start,
                        offload.checksum_start + std::size_t{offload.checksum_offset}, 0);
-        accept(frame);
+        accept(frame, false);
     } else if (phy_.link()) {
         wire().send(frame, offload);
     }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Checksums and segmentation in software: each result is taken apart and summed again.
 #include "devmodel/backends/net/finish_frame.hpp"
+#include "devmodel/backends/net/internet_packet.hpp"
 #include "test/unit/net/frames.hpp"
+
+#include <random>
 
 #include <catch2/catch.hpp>
 
@@ -11,26 +14,45 @@ using namespace escalus::test;
 namespace {
 std::vector<Frame> finished(const Frame& frame, const NetOffload& offload, bool& good) {
     std::vector<Frame> out;
-    std::vector<std::uint8_t> scratch;
-    good = finish_frame(frame, offload, scratch, [&](auto f) { out.emplace_back(f.begin(), f.end()); });
+    FrameFinisher finisher;
+    good = finisher.begin(frame, offload);
+    while (!finisher.done()) {
+        const auto piece = finisher.next();
+        out.emplace_back(piece.begin(), piece.end());
+    }
     return out;
 }
 } // namespace
 
 TEST_CASE("internet sum: the example of RFC 1071 and odd lengths") {
     const Frame bytes{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
-    CHECK(internet_sum(bytes) == 0xddf2);
-    CHECK(internet_sum(Frame{0x12}) == 0x1200);
-    CHECK(internet_sum(Frame{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, 0xffff) == 0x0100);
-    CHECK(internet_sum({}) == 0);
+    const auto sum = [](const Frame& of, std::uint64_t before = 0) {
+        return fold_sum(add_words(of, before));
+    };
+    CHECK(sum(bytes) == 0xddf2);
+    CHECK(sum(Frame{0x12}) == 0x1200);
+    CHECK(sum(Frame{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, 0xffff) == 0x0100);
+    CHECK(sum({}) == 0);
+    // Against the definition, over all lengths around those of the words that it is made in.
+    Frame any(70);
+    std::mt19937 random{1};
+    for (auto& byte : any)
+        byte = static_cast<std::uint8_t>(random());
+    for (std::size_t size = 0; size <= any.size(); ++size) {
+        std::uint64_t expected = 0;
+        for (std::size_t i = 0; i < size; ++i)
+            expected += i % 2 == 0 ? std::uint64_t{any[i]} << 8 : any[i];
+        CHECK(sum(Frame(any.begin(), any.begin() + static_cast<std::ptrdiff_t>(size))) == fold_sum(expected));
+    }
 }
 
 TEST_CASE("finish frame: nothing to do is no copy") {
     const Frame frame{1, 2, 3};
-    std::vector<std::uint8_t> scratch;
-    const std::uint8_t* seen = nullptr;
-    CHECK(finish_frame(frame, {}, scratch, [&](auto f) { seen = f.data(); }));
-    CHECK(seen == frame.data());
+    FrameFinisher finisher;
+    CHECK(finisher.done());
+    REQUIRE(finisher.begin(frame, {}));
+    CHECK(finisher.next().data() == frame.data());
+    CHECK(finisher.done());
 }
 
 TEST_CASE("finish frame: a checksum") {
@@ -90,6 +112,20 @@ TEST_CASE("finish frame: segmentation") {
     CHECK(together == tcp.payload());
 }
 
+TEST_CASE("finish frame: what was to come can be dropped") {
+    auto tcp = tcp_frame(false, 5000);
+    FrameFinisher finisher;
+    REQUIRE(finisher.begin(tcp.frame, tcp.segmented(1000)));
+    CHECK(finisher.next().size() == tcp.payload_at + 1000);
+    SECTION("by word") {
+        finisher.drop();
+    }
+    SECTION("by another frame that is none") {
+        CHECK_FALSE(finisher.begin(Frame(10, 0), tcp.segmented(1000)));
+    }
+    CHECK(finisher.done());
+}
+
 TEST_CASE("finish frame: what cannot be segmented is not") {
     const bool ip6 = GENERATE(false, true);
     auto tcp = tcp_frame(ip6, 5000);
@@ -103,6 +139,8 @@ TEST_CASE("finish frame: what cannot be segmented is not") {
     SECTION("segments of nothing, or nearly") {
         offload.segment_bytes = GENERATE(0, 1, 47);
         CHECK(refused(tcp.frame, offload));
+        FrameFinisher finisher;
+        CHECK(finisher.begin(tcp.frame, offload, 1) == (offload.segment_bytes != 0));
     }
     SECTION("without a checksum") {
         offload.needs_checksum = false;

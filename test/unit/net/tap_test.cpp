@@ -82,7 +82,7 @@ TEST_CASE("tap: two guests on a bridge that was made for them") {
         tcp.frame[0] = tcp.frame[6] = 0x02; // to another guest, and from one
         tcp.frame[7] = 0x77;
 
-        // The other takes whole segments, and then none: the kernel cuts them, and sums.
+        // The other takes whole segments, and then none: they are cut for it, and summed.
         b.card.call(loop.lock, [&] { b.net->accept_offloads(true, true, true); });
         a.send(tcp.frame, tcp.segmented(1000));
         loop.run_until([&] { return b.got(tcp.frame) == 1; });
