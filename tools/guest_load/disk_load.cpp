@@ -3,9 +3,7 @@
 // single blocks of 4 KiB here and there, each written and read, past the page cache (O_DIRECT). Before each
 // phase and after the last it is quiet for a while, so that exits can be counted from outside.
 //   disk-load DEVICE           prints `load PHASE done SECONDS s BYTES bytes` for each phase
-//   disk-load DEVICE cached    the same through the page cache, without rests: what a device model asks of
-//   the
-//                              control OS for it, done by the control OS itself
+//   disk-load DEVICE cached    the same through the page cache, without rests, as a device model asks for it
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -17,6 +15,7 @@
 #include <string_view>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace {
@@ -33,12 +32,12 @@ constexpr unsigned quiet_seconds = 5;
 class Disk {
   public:
     Disk(const char* path, bool cached) : fd_{open(path, O_RDWR | O_CLOEXEC | (cached ? 0 : O_DIRECT))} {
-        if (fd_ < 0 || posix_memalign(&buffer_, block, mebibyte) != 0)
+        if (fd_ < 0 || buffer_ == MAP_FAILED || madvise(buffer_, mebibyte, MADV_NOHUGEPAGE) != 0)
             fail(path);
-        std::memset(buffer_, 0x5a, mebibyte);
+        scatter();
     }
     ~Disk() {
-        std::free(buffer_);
+        munmap(buffer_, mebibyte);
         close(fd_);
     }
     Disk(const Disk&) = delete;
@@ -56,8 +55,17 @@ class Disk {
     }
 
   private:
+    /// Its pages do not lie one behind the other in physical memory, as those of a page cache that has been
+    /// in use: how many requests a driver makes of a mebibyte goes by that, and should not go by chance. The
+    /// kernel gives a page when it is first touched, mostly the one after the last.
+    void scatter() {
+        constexpr std::size_t pages = mebibyte / block, step = 101; // odd: comes to each page once
+        for (std::size_t i = 0; i < pages; ++i)
+            std::memset(static_cast<char*>(buffer_) + i * step % pages * block, 0x5a, block);
+    }
+
     int fd_;
-    void* buffer_ = nullptr;
+    void* buffer_ = mmap(nullptr, mebibyte, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 };
 
 void quiet() {

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from . import bench_io, boot, build, emulator, initramfs, instructions, machine, media, packages, paths, runner, testing
 from .bench_sides import GUEST_MEMORY, INSTALLER_MEMORY, LINUX, LINUX_RAMDISK, MARKER, TESTS, EscalusSide, KvmSide
 from .channel import ChannelError
-from .turns import Turns
+from .turns import TURN, Turns
 from .ui import LabError, say, stage
 
 DATA_DISK = 128 << 20
@@ -40,6 +40,10 @@ class Results:
 
     def add(self, name, value):
         self.values.setdefault(name, []).append(value)
+
+    def take(self, other):
+        for name, values in other.values.items():
+            self.values.setdefault(name, []).extend(values)
 
     def median(self, name):
         return statistics.median(self.values[name]) if self.values.get(name) else None
@@ -189,8 +193,27 @@ def _one_host_processor():
         os.sched_setaffinity(0, allowed)
 
 
+def _in_turn(sides, turns, name, outcomes):
+    """One figure of both sides, which have the computer in turn. A guest may hang by that (turns.py)."""
+    for last in (False, False, True):
+        taken = [Results() for _ in sides]
+        try:
+            with stage(f"both in turn: {name}"):
+                turns.run([lambda side=side, results=results: bench_io.measure(side, name.__eq__, results)
+                           for side, results in zip(sides, taken)])
+        except (AssertionError, LabError) as error:
+            if last:
+                raise
+            say(f"  {error}; once more")
+            turns.run([lambda side=side: bench_io.clear_away(side) for side in sides])
+        else:
+            for side, results in zip(sides, taken):
+                outcomes[type(side)].take(results)
+            return
+
+
 def _on_one_processor(sides, wanted, outcomes, number):
-    """One figure after the other: what a guest times by itself is taken on both sides in turns of a second, what is timed
+    """One figure after the other: what a guest times by itself is taken on both sides in turns, what is timed
     from here on one side and then on the other, whose machine stands still meanwhile."""
     with contextlib.ExitStack() as end:
         ready = []
@@ -206,9 +229,7 @@ def _on_one_processor(sides, wanted, outcomes, number):
         turns = Turns(side.lab.emulator for side in ready)
         for name in filter(wanted, ONE_PROCESSOR):
             if name in bench_io.TIMED_BY_GUEST:
-                with stage(f"both in turn: {name}"):
-                    turns.run([lambda side=side: bench_io.measure(side, name.__eq__, outcomes[type(side)])
-                               for side in ready])
+                _in_turn(ready, turns, name, outcomes)
                 continue
             for side in ready:
                 side.lab.emulator.command_monitor("cont")
@@ -241,8 +262,8 @@ def _document(ours, theirs, rounds):
 
 Made by `./lab bench` on {time.strftime("%Y-%m-%d")}{f", commit {commit}" if commit else ""}, in one run. Both sides run
 in emulated machines of one CPU with AMD-V ({qemu}, TCG, `-cpu EPYC,+svm,+npt`), with Debian's cloud kernel
-{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB. Disks, network and computing are timed by the guests, and both sides have the computer in turns
-of a second meanwhile, as its speed changes by the minute; the rest is taken on one side and then on the other, which stands still. Each figure
+{packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB. Disks, network and computing are timed by the guests, and both sides have the computer in turns of {TURN:.0f} s
+meanwhile, as its speed changes by the minute; the rest is taken on one side and then on the other, which stands still. Each figure
 {"is of one round" if rounds == 1 else f"is the median of {rounds} rounds"}, each on machines of its own that stay on one of the computer's processors. Cycles are of
 the guest's TSC, each run's the median of 21 batches of 100 exits. Emulated exits cost far more than real ones, on both sides;
 the ratios are what to look at.

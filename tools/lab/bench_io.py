@@ -59,8 +59,9 @@ echo load: END
 }
 
 
-def _follow(side, name, results, what, timeout=900):
-    """Notes each phase's speed and its exits a MiB, until the guest has done all."""
+def _follow(side, name, results, what, timeout=400):
+    """Notes each phase's speed and its exits a MiB, until the guest has done all; a phase takes at most `timeout`
+    seconds."""
     counted, exits = 0, None
     deadline = time.monotonic() + timeout * crowd()
     while True:
@@ -77,6 +78,7 @@ def _follow(side, name, results, what, timeout=900):
             results.add(f"{what} {phase} time", float(seconds))
             results.add(f"{what} {phase} exits", (now - exits) * (1 << 20) / int(size))
             exits = now
+            deadline = time.monotonic() + timeout * crowd()
         if "load: END" in text:
             return
         time.sleep(1)
@@ -141,6 +143,13 @@ def installer(side, results):
                      lambda: re.search(r"Select a language", side.text_screen("installer")), 900, pause=1)
     results.add("installer", time.monotonic() - began)
     side.stop("installer")
+
+
+def clear_away(side):
+    """After a measurement that failed."""
+    for name in ("disk", "card"):
+        side.stop(name)
+    side.lab.run(f"ip link del {bench_sides.BRIDGE}")
 
 
 def measure(side, wanted, results):
