@@ -21,7 +21,7 @@
 namespace {
 
 constexpr std::size_t mebibyte = 1 << 20, block = 4096;
-constexpr std::size_t sequential = 48, passes = 4, random_blocks = 5000; // requests a phase: 192 and 5000
+constexpr std::size_t sequential = 48, passes = 12, random_blocks = 5000; // requests a phase: 576 and 5000
 constexpr unsigned quiet_seconds = 5;
 
 [[noreturn]] void fail(const char* what) {

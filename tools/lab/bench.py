@@ -7,8 +7,10 @@ import contextlib
 import os
 import platform
 import re
+import shlex
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -140,7 +142,7 @@ def _media(name):
         file.truncate(DATA_DISK)
     iso = media.small_linux_iso("console=ttyS0 quiet escalus.then=stay")
     return [emulator.Medium("linux", iso), emulator.Medium("installer-text", media.installer(graphical=False)),
-            emulator.Medium("data", disk, writable=True)]
+            emulator.Medium("data", disk, writable=True, volatile=True)]
 
 
 ONE_PROCESSOR = ("cycles", "direct", "iso", *bench_io.NAMES)
@@ -260,7 +262,7 @@ def _document(ours, theirs, rounds):
                             stderr=subprocess.DEVNULL, check=False).stdout.strip()
     parts = [f"""# Benchmark
 
-Made by `./lab bench` on {time.strftime("%Y-%m-%d")}{f", commit {commit}" if commit else ""}, in one run. Both sides run
+Made by `./lab {shlex.join(sys.argv[1:])}` on {time.strftime("%Y-%m-%d")}{f", commit {commit}" if commit else ""}, in one run. Both sides run
 in emulated machines of one CPU with AMD-V ({qemu}, TCG, `-cpu EPYC,+svm,+npt`), with Debian's cloud kernel
 {packages.kernel("cloud")[2]} as control kernel and the same guests of {GUEST_MEMORY} MiB. Disks, network and computing are timed by the guests, and both sides have the computer in turns of {TURN:.0f} s
 meanwhile, as its speed changes by the minute; the rest is taken on one side and then on the other, which stands still. Each figure
@@ -279,7 +281,7 @@ guest's memory, in user space.
 Linux 6.1 in a guest of one processor, with Debian's generic kernel. Disks are images in the page cache of the control OS, whose own
 disk is a virtio disk of the emulator; requests go past the guest's page cache, and the control OS writes back when it is told to. What it takes
 for the same accesses without a guest is in lines of its own. Network cards are on a bridge with the control OS, which
-serves a file by HTTP and takes what is sent to it. Exits are all that the guest took meanwhile, on both sides. The kernel
+serves a file by HTTP and takes what is sent to it: {bench_io.TIMES["virtio-net"] * bench_io.PASSED >> 20} MiB by virtio-net, {bench_io.TIMES["e1000"] * bench_io.PASSED >> 20} by e1000. Disks write and read 576 MiB one after the other, and 5,000 blocks. Exits are all that the guest took meanwhile, on both sides. The kernel
 has the rate of the TSC and the time by KVM's interface for guests on both sides. Computing is
 processes, pipes, sorting, compressing and checksums, on two processors at once, in a guest of two; and the same in the control OS
 beside it, which tells what virtualization costs in each.

@@ -77,6 +77,7 @@ class Medium:
     path: Path
     writable: bool = False
     discard: bool = False  # the guest may write, but the file stays as it is
+    volatile: bool = False  # nobody needs it afterwards, so it need not reach this computer's disk
 
 
 @dataclass
@@ -134,7 +135,7 @@ def command_line(machine):
                        for host, inside in machine.forwards.items())
     command += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="]
     for index, medium in enumerate(machine.media):
-        cache = "writethrough" if medium.writable else "writeback"
+        cache = "unsafe" if medium.volatile else "writethrough" if medium.writable else "writeback"
         command += ["-drive", f"file={_escape(medium.path)},format=raw,if=none,id=m{index},cache={cache},"
                               f"readonly={'off' if medium.writable or medium.discard else 'on'},"
                               f"snapshot={'on' if medium.discard else 'off'}",

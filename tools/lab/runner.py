@@ -25,7 +25,7 @@ SHARED_POOL = 1536  # MiB
 DATA_DISK = 128 << 20
 # Seconds that a whole run shall take: clang-tidy has what the rest has left of them, but not less than its least. What
 # it does not come to is reported as skipped; --long looks at everything.
-WHOLE_RUN, TIDY_LEAST = 1740, 60
+WHOLE_RUN, TIDY_LEAST = 1680, 60
 TESTS = "usr/share/escalus-tests"  # in the control OS
 BOCHS_POOL = 704  # MiB
 BOCHS_MEDIA = ("grub-rescue",)
