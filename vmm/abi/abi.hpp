@@ -13,11 +13,11 @@ namespace escalus::abi {
 /// Raised with every change that an older peer would not understand.
 inline constexpr std::uint32_t version = 7;
 
-// --- Discovery
-// ------------------------------------------------------------------------------------------------ CPUID
-// leaf_signature:  EAX = highest leaf, EBX ECX EDX = signature. CPUID leaf_version:    EAX = version, EBX =
-// feature bits, ECX = backend. CPUID leaf_host_page:  EAX, EBX = low and high half of the host page's
-// physical address.
+// --- Discovery: CPUID leaves
+//
+// leaf_signature: EAX = highest leaf; EBX, ECX, EDX = signature.
+// leaf_version:   EAX = version, EBX = feature bits, ECX = back end.
+// leaf_host_page: EAX, EBX = low and high half of the host page's physical address.
 inline constexpr std::uint32_t leaf_signature = 0x40000000;
 inline constexpr std::uint32_t leaf_version = 0x40000001;
 inline constexpr std::uint32_t leaf_host_page = 0x40000002;
@@ -37,12 +37,12 @@ struct Key {
 /// The handle of a VM: slot number in the low 16 bits, generation above, never zero.
 enum class VmHandle : std::uint64_t {};
 
-// --- Hypercalls
-// ----------------------------------------------------------------------------------------------- VMMCALL
-// (AMD) or VMCALL (Intel) from any privilege level. RAX = call; RDI, RSI, RDX, RCX, R8, R9 = arguments.
-// Results: RAX = Status, RDX and RCX = values. All other registers are preserved. Where a call takes a key,
-// RSI is its low half and RDX its high half; RDI is the VM's handle. A call that fails changes nothing. Long
-// calls return to the control OS for its interrupts and go on when the instruction is executed again.
+// --- Hypercalls: VMMCALL (AMD) or VMCALL (Intel), from any privilege level
+//
+// RAX = call; RDI, RSI, RDX, RCX, R8, R9 = arguments. Results: RAX = Status, RDX and RCX = values. All other
+// registers are preserved, but VcpuRun changes those of the FPU and vectors. Where a call takes a key, RSI is
+// its low half and RDX its high half; RDI is the VM's handle. A call that fails changes nothing. Long calls
+// return to the control OS for its interrupts and go on when the instruction is executed again.
 enum class Call : std::uint64_t {
     Version = 0,  ///< no arguments. RDX = version.
     VmCreate = 1, ///< RDI = 0, host key, RCX = bytes of memory (multiple of 2 MiB), R8 = vCPUs. RDX = handle,
@@ -81,7 +81,7 @@ inline constexpr std::uint64_t gpa_limit = 1ull << 46;
 enum MapFlags : std::uint64_t { map_read = 1, map_write = 2, map_execute = 4, map_flags_mask = 7 };
 
 // --- Pages shared with root (host page: read-only)
-// ---------------------------------------------------------------
+
 struct HostVm {
     std::uint64_t handle; ///< 0: free slot
     std::uint64_t memory_bytes;
@@ -116,7 +116,7 @@ struct LogRing {
 #pragma GCC diagnostic pop
 
 // --- Pages shared with the device model
-// ---------------------------------------------------------------------------
+
 struct Extent {
     std::uint64_t address; ///< host-physical, 2 MiB aligned
     std::uint64_t bytes;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Nested paging: what a nested fault says, permissions, page sizes, accessed and dirty bits, walks of the
 // guest's tables.
+#include "test/nested/svm/nested_paging.hpp"
+
 #include "test/nested/guests/paging_code.hpp"
-#include "test/nested/svm/guest.hpp"
-#include "vmm/memory/page_format.hpp"
 
 namespace escalus::nested::svm {
 
@@ -13,26 +13,9 @@ constexpr Group group{"svm-nested-paging", "nested page tables", vendor};
 
 GUEST_CODE(read_two, 64, "mov (%rdi), %eax; mov (%rsi), %edx");
 
-namespace bits {
-constexpr std::uint64_t present = 1, writable = 2, user = 4, accessed = 1 << 5, dirty = 1 << 6,
-                        large = 1 << 7, no_execute = 1ull << 63, all = present | writable | user;
-}
 namespace fault {
 constexpr std::uint64_t present = 1, write = 2, user = 4, reserved = 8, fetch = 16, final = 1ull << 32,
                         tables = 1ull << 33;
-}
-
-std::uint64_t data_page() {
-    return reinterpret_cast<std::uint64_t>(guest_memory.data);
-}
-
-/// The nested entry of the page at `address`, as a page of 4 KiB of its own.
-std::uint64_t& small_entry(Guest& guest, std::uint64_t address) {
-    const auto page = address & ~page_mask;
-    if (!guest.nested.map(GuestPhys{page}, HostPhys{page}, page_size,
-                          abi::map_read | abi::map_write | abi::map_execute))
-        fail("no memory for nested tables");
-    return *guest.nested.find(GuestPhys{page}).entry;
 }
 
 /// The entry at a level (3: the top) on the way to an address.
@@ -44,11 +27,6 @@ std::uint64_t& entry_at(const vmm::NestedTables& tables, std::uint64_t address, 
             return entry;
         table = reinterpret_cast<std::uint64_t*>(entry & 0x000f'ffff'ffff'f000);
     }
-}
-
-void need_nested_paging() {
-    if (!has(feature::np))
-        skip("no nested paging");
 }
 
 void expect_nested_fault(Guest& guest, std::uint64_t address, std::uint64_t info) {
@@ -517,182 +495,6 @@ CHECK(group, "is-off-in-root-mode", "APM 2, 15.25.3: disabled by #VMEXIT") {
     guest.run_to_end();
     EXPECT_EQ(guest.save.rax & 0xff, 0x22);
     EXPECT_EQ(*static_cast<volatile std::uint8_t*>(guest_memory.data), 0x11);
-}
-
-// TLB and ASIDs.
-
-constexpr Group tlb_group{"svm-tlb", "what the TLB may keep, and what it must not", vendor};
-
-/// A page of the data whose content tells which one it is.
-void number_pages() {
-    for (unsigned i = 0; i < data_bytes / page_size; ++i)
-        guest_memory.data[i * page_size] = static_cast<std::uint8_t>(0x10 + i);
-}
-std::uint64_t read_again(Guest& guest, std::uint64_t rip) {
-    guest.save.rip = rip;
-    guest.run_to_end();
-    return guest.save.rax & 0xff;
-}
-
-struct Flush {
-    const char* name;
-    std::uint8_t command;
-    bool by_asid;
-};
-constexpr Flush flushes[] = {{"flush-all", 1, false}, {"flush-asid", 3, true}};
-
-FAMILY(tlb_group, "nested-change-seen-after-", flushes, "APM 2, 15.16.1, table 15-9") {
-    need_nested_paging();
-    if (row.by_asid && !has(feature::flush_by_asid))
-        skip("no flush by ASID");
-    Guest guest(do_read);
-    number_pages();
-    auto& entry = small_entry(guest, data_page());
-    guest.set(abi::rdi, data_page());
-    const auto rip = guest.save.rip;
-    EXPECT_EQ(read_again(guest, rip), 0x10);
-    entry = (data_page() + page_size) | bits::all;
-    guest.control.tlb_control = row.command;
-    EXPECT_EQ(read_again(guest, rip), 0x11);
-}
-
-FAMILY(tlb_group, "lost-right-seen-after-", flushes, "APM 2, 15.16.1: decreasing permission levels") {
-    need_nested_paging();
-    if (row.by_asid && !has(feature::flush_by_asid))
-        skip("no flush by ASID");
-    Guest guest(do_write);
-    auto& entry = small_entry(guest, data_page());
-    guest.set(abi::rdi, data_page());
-    const auto rip = guest.save.rip;
-    guest.run_to_end();
-    entry &= ~bits::writable;
-    guest.control.tlb_control = row.command;
-    guest.save.rip = rip;
-    EXPECT_EQ(guest.run(), ExitCode::NestedPageFault);
-}
-
-CHECK(tlb_group, "new-asid-sees-a-change", "APM 2, 15.16.1: a new ASID instead of a flush") {
-    need_nested_paging();
-    Guest guest(do_read);
-    number_pages();
-    auto& entry = small_entry(guest, data_page());
-    guest.set(abi::rdi, data_page());
-    const auto rip = guest.save.rip;
-    EXPECT_EQ(read_again(guest, rip), 0x10); // this flushes all
-    guest.control.tlb_control = 0;
-    entry = (data_page() + page_size) | bits::all;
-    guest.control.asid = 2;
-    if (asid_count() <= 2)
-        skip("there are no two ASIDs for guests");
-    EXPECT_EQ(read_again(guest, rip), 0x11);
-}
-
-CHECK(tlb_group, "asids-are-apart", "APM 2, 15.16, 15.25.1: two guests in turn without a flush") {
-    need_nested_paging();
-    if (asid_count() <= 2)
-        skip("there are no two ASIDs for guests");
-    Guest guest(do_read);
-    number_pages();
-    small_entry(guest, data_page());
-    static vmm::NestedTables other;
-    const auto format = vmm::amd64_page_format(has_1g_pages());
-    REQUIRE(
-        other.start(format, 64) &&
-        other.map(GuestPhys{0}, HostPhys{0}, 4ull << 30, abi::map_read | abi::map_write | abi::map_execute) &&
-        other.map(GuestPhys{data_page()}, HostPhys{data_page() + page_size}, page_size,
-                  abi::map_read | abi::map_write | abi::map_execute));
-    guest.set(abi::rdi, data_page());
-    const auto rip = guest.save.rip;
-    const auto first = guest.control.nested_cr3;
-    bool right = true;
-    for (unsigned i = 0; i < 10 && right; ++i) {
-        guest.control.asid = 1;
-        guest.control.nested_cr3 = first;
-        right = read_again(guest, rip) == 0x10;
-        guest.control.tlb_control = 0;
-        guest.control.asid = 2;
-        guest.control.nested_cr3 = raw(other.root());
-        right = right && read_again(guest, rip) == 0x11;
-    }
-    other.release();
-    EXPECT(right);
-}
-
-CHECK(tlb_group, "root-mode-has-its-own", "APM 2, 15.6: the ASID is zero after #VMEXIT") {
-    need_nested_paging();
-    Guest guest(do_write);
-    number_pages();
-    small_entry(guest, data_page()) = (data_page() + page_size) | bits::all;
-    guest.set(abi::rdi, data_page());
-    guest.save.rax = 0x77;
-    EXPECT_EQ(*static_cast<volatile std::uint8_t*>(guest_memory.data), 0x10);
-    guest.run_to_end();
-    EXPECT_EQ(*static_cast<volatile std::uint8_t*>(guest_memory.data), 0x10);
-    EXPECT_EQ(static_cast<volatile std::uint8_t*>(guest_memory.data)[page_size], 0x77);
-}
-
-struct OwnFlush {
-    const char* name;
-    Code code;
-    bool global;
-};
-constexpr OwnFlush own_flushes[] = {{"mov-cr3", reload, false},
-                                    {"invlpg", invalidate, false},
-                                    {"invlpg-global", invalidate, true},
-                                    {"cr4-pge-global", toggle_global, true}};
-
-FAMILY(tlb_group, "guest-s-own-", own_flushes, "APM 2, 15.16.1, 5.5.3: TLB operations work in a guest") {
-    Guest guest(row.code);
-    number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
-    const std::uint64_t flags = bits::all | (row.global ? 1 << 8 : 0);
-    if (row.global)
-        guest.save.cr4 |= cr4::pge;
-    *entry = data_page() | flags;
-    guest.set(abi::rdi, data_page());
-    guest.set(abi::rsi, reinterpret_cast<std::uint64_t>(entry));
-    guest.set(abi::rcx, (data_page() + page_size) | flags);
-    guest.run_to_end();
-    EXPECT_EQ(guest.save.rax & 0xff, 0x10);
-    EXPECT_EQ(guest.r(abi::rbx) & 0xff, 0x11);
-}
-
-CHECK(tlb_group, "invlpga", "APM 2, 15.16.2: one page of another ASID, without nested paging") {
-    Guest guest(do_read);
-    guest.control.nested_control = 0;
-    number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
-    guest.set(abi::rdi, data_page());
-    const auto rip = guest.save.rip;
-    EXPECT_EQ(read_again(guest, rip), 0x10);
-    guest.control.tlb_control = 0;
-    *entry = (data_page() + page_size) | bits::all;
-    asm volatile("invlpga %%rax, %%ecx" ::"a"(data_page()), "c"(guest.control.asid) : "memory");
-    EXPECT_EQ(read_again(guest, rip), 0x11);
-}
-
-CHECK(tlb_group, "tlb-control-is-kept", "APM 2, 15.16.1: VMRUN does not change TLB_CONTROL") {
-    Guest guest(do_read);
-    guest.set(abi::rdi, data_page());
-    guest.run_to_end();
-    EXPECT_EQ(guest.control.tlb_control, 1);
-}
-
-CHECK(tlb_group, "wider-rights-need-no-flush",
-      "APM 2, 5.5.2: a fault is not taken from an entry that is not there") {
-    need_nested_paging();
-    Guest guest(do_read);
-    auto& entry = small_entry(guest, data_page());
-    entry = 0;
-    guest.set(abi::rdi, data_page());
-    REQUIRE_EQ(guest.run(), ExitCode::NestedPageFault);
-    guest.control.tlb_control = 0;
-    entry = data_page() | bits::all;
-    guest.run_to_end();
 }
 
 } // namespace
