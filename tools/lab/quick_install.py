@@ -18,8 +18,7 @@ GRUB_PARTS = ("boot.img", "diskboot.img", "kernel.img", "lzma_decompress.img", "
 TOOLS = ("/sbin/sfdisk", "/sbin/mke2fs", "/usr/sbin/grub-install")
 KERNEL_MODULES = ("ata_piix", "ahci", "virtio_pci", "virtio_blk", "nvme", "sd_mod", "sr_mod", "isofs",
                   "crc32c_generic", "ext4")
-# The kernel's check that the timer ticks would give up on a computer that is very busy.
-WORDS = "console=ttyS0 quiet no_timer_check panic=-1"
+WORDS = "console=ttyS0 quiet panic=-1"
 
 INIT = """#!/bin/sh
 mount -t proc proc /proc
