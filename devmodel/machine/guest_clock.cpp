@@ -141,14 +141,11 @@ void GuestClock::cancel(Timer& timer) {
 
 void GuestClock::program(GuestTime deadline) {
     programmed_ = deadline;
-    programmed_tsc_ = tsc_when_due(deadline);
     if (deadline >= expires_)
         return; // the descriptor expires early enough; also when that is for nothing by then
     const auto rest = deadline - now();
-    if (rest <= 0) {
-        programmed_tsc_ = 0; // the loop has it already: a vCPU that waited for it, too, would not come on
+    if (rest <= 0)
         return post();
-    }
     // A day at most, so that no conversion overflows.
     const auto soon = std::min<GuestTime>(rest, 86400 * ns_per_second);
     const itimerspec when{{}, {soon / ns_per_second, soon % ns_per_second}};

@@ -87,14 +87,11 @@ class GuestClock final : public Clock {
     /// Returns by how much the base moved: what has to be taken off the TSC offset of each vCPU.
     std::uint64_t resume();
 
-    /// The host's TSC when the nearest timer is due; 0 when there is none, or the loop is at it already.
-    /// Whoever sees it come may fire_due().
-    [[nodiscard]] std::uint64_t deadline_tsc() const { return programmed_tsc_; }
     /// The host's TSC when a timer is due that has this deadline, as long as time does not stand still; 0 for
     /// TimerList::never.
     [[nodiscard]] std::uint64_t tsc_when_due(GuestTime deadline) const;
 
-    /// Fires what is due; for the loop, for a vCPU that was left at the deadline, and for tests.
+    /// Fires what is due; for the loop, and for tests.
     void fire_due();
 
   private:
@@ -116,8 +113,7 @@ class GuestClock final : public Clock {
     TimerList timers_;
     static constexpr GuestTime never = TimerList::never;
     GuestTime programmed_ = never; ///< the nearest deadline
-    std::uint64_t programmed_tsc_ = 0;
-    GuestTime expires_ = never; ///< the descriptor, by the guest's time at which it was set
+    GuestTime expires_ = never;    ///< the descriptor, by the guest's time at which it was set
 };
 
 } // namespace escalus

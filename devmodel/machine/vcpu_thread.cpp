@@ -36,7 +36,7 @@ VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurrounding
       msrs_{config.msrs},
       bootstrap_{config.apic.bootstrap} {
     if (!around.deadline_timer)
-        alarm_.emplace();
+        alarm_ = std::make_unique<HostAlarm>();
 }
 
 VcpuThread::~VcpuThread() {
@@ -258,24 +258,15 @@ void VcpuThread::inject(abi::EventType type, std::uint8_t vector, std::optional<
     }
     prepare_interrupts(free);
     kvm_.before_entry();
-    prepare_deadline();
-}
-
-[[gnu::hot]] void VcpuThread::prepare_deadline() {
-    auto deadline = clock_.deadline_tsc();
-    if (!alarm_) { // the machine's timers, too: this thread need not be told of what it fires by itself
-        const auto other = around_.clock.deadline_tsc();
-        if (deadline == 0 || (other != 0 && other < deadline))
-            deadline = other;
-    } else if (deadline != alarm_tsc_) {
+    const auto deadline = clock_.deadline_tsc();
+    if (alarm_ != nullptr && deadline != alarm_tsc_)
         set_alarm(deadline);
-    }
-    page_.deadline = deadline;
+    page.deadline = deadline;
 }
 
 // The control OS's clock may be slewed against the TSC, and an interrupt that comes before the deadline is of
 // no use: so it is set for a little later, 120 parts in a million.
-void VcpuThread::set_alarm(std::uint64_t deadline_tsc) {
+[[gnu::cold]] void VcpuThread::set_alarm(std::uint64_t deadline_tsc) {
     alarm_tsc_ = deadline_tsc;
     if (deadline_tsc == 0)
         return; // if it is set, its interrupt does no harm
@@ -350,10 +341,7 @@ void VcpuThread::handle_other(abi::ExitReason reason) {
     case abi::ExitReason::NmiWindow:
         return; // the next entry looks at what is pending
     case abi::ExitReason::Deadline:
-        clock_.fire_due();
-        if (!alarm_)
-            around_.clock.fire_due();
-        return;
+        return clock_.fire_due();
     case abi::ExitReason::Shutdown:
         return around_.host.triple_fault(index_);
     case abi::ExitReason::EntryFailed:

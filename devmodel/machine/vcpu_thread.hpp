@@ -24,6 +24,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -111,7 +112,6 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     void take_init_and_startup();
     [[nodiscard]] bool can_wake() const;
     void sleep(std::unique_lock<DeviceLock>& lock);
-    void prepare_deadline();
     void set_alarm(std::uint64_t deadline_tsc);
     void prepare_entry();
     void prepare_interrupts(bool free);
@@ -139,8 +139,8 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     VcpuSurroundings around_;
     std::uint32_t cpuid_signature_;
     VcpuClock clock_;
-    std::optional<HostAlarm> alarm_; ///< where the engine has no timer for deadlines
-    std::uint64_t alarm_tsc_ = 0;    ///< the deadline for which it was set
+    std::unique_ptr<HostAlarm> alarm_; ///< where the engine has no timer for deadlines
+    std::uint64_t alarm_tsc_ = 0;      ///< the deadline for which it was set
     LocalApic apic_;
     KvmInterface kvm_;
     Msrs msrs_;

@@ -51,7 +51,9 @@ timed() {{
   read -r end _ </proc/uptime
   echo "load $1 done $(awk "BEGIN {{ print $end - $begin }}") s $2 bytes"
 }}
-times=$(sed 's/.*escalus.times=\([0-9]*\).*/\1/' /proc/cmdline)
+for word in $(cat /proc/cmdline); do
+  case $word in escalus.times=*) times=${{word#*=}};; esac
+done
 bytes=$((times * {PASSED}))
 timed receive $bytes "for i in $(seq $times); do wget -q -O /dev/null http://{ADDRESS}/data || exit; done"
 timed send $bytes "send-load {ADDRESS} 5001 $bytes"

@@ -339,7 +339,7 @@ namespace {
 [[gnu::hot]] RunResult run_current(PerCpu& cpu, Vcpu& vcpu) {
     if (!take_requests(vcpu))
         return leave(vcpu, abi::ExitReason::Interrupted);
-    if (deadline_has_come(vcpu))
+    if (!features.preemption_timer && deadline_has_come(vcpu)) // else the timer sees it
         return leave(vcpu, abi::ExitReason::Deadline);
     Action action = Action::Resume;
     {

@@ -58,12 +58,9 @@ std::uint8_t LocalApic::processor_priority() const {
     return tpr_ >> 4 >= in_service >> 4 ? tpr_ : in_service & 0xf0;
 }
 
-[[gnu::hot]] std::optional<std::uint8_t> LocalApic::requested_interrupt() const {
-    if (!hardware_enabled())
-        return std::nullopt;
+[[gnu::hot]] std::optional<std::uint8_t> LocalApic::let_through(std::uint8_t vector) const {
     // Requests outlive a software disable (11.4.7.2), so that is not asked here.
-    const std::uint8_t vector = irr_.highest();
-    if (vector == 0 || vector >> 4 <= isr_.highest() >> 4)
+    if (!hardware_enabled() || vector >> 4 <= isr_.highest() >> 4)
         return std::nullopt;
     return vector;
 }
@@ -83,9 +80,8 @@ void LocalApic::offer(std::uint8_t vector) {
     offered_ = vector;
 }
 
-[[gnu::hot]] void LocalApic::settle_offer(bool taken) {
-    if (const auto vector = std::exchange(offered_, std::uint8_t{0}); vector != 0)
-        (taken ? isr_ : irr_).set(vector, true);
+void LocalApic::put_offer(bool taken) {
+    (taken ? isr_ : irr_).set(std::exchange(offered_, std::uint8_t{0}), true);
 }
 
 void LocalApic::request(std::uint8_t vector, bool level) {
@@ -193,7 +189,7 @@ void LocalApic::set_irq(unsigned input, bool level) {
         deliver_lvt(input == lint0 ? lint_0 : lint_1); // LINT1 is always edge-sensitive (11.5.1)
 }
 
-[[gnu::hot]] bool LocalApic::pic_interrupt_pending() const {
+[[gnu::hot]] bool LocalApic::takes_pic_interrupt() const {
     if (!hardware_enabled())
         return lint_[lint0];
     constexpr auto ext_int = static_cast<std::uint32_t>(ApicDelivery::ExtInt) << lvt_delivery_shift;

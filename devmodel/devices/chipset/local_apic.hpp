@@ -76,14 +76,19 @@ class LocalApic final : public Device, public IrqSink {
     /// The vector to inject next: the highest request above the processor priority.
     [[nodiscard]] std::optional<std::uint8_t> pending_interrupt() const;
     /// The highest request that in-service interrupts let through; the TPR may hold it back.
-    [[nodiscard]] std::optional<std::uint8_t> requested_interrupt() const;
+    [[nodiscard]] std::optional<std::uint8_t> requested_interrupt() const {
+        return irr_.highest() == 0 ? std::nullopt : let_through(irr_.highest());
+    }
     /// The processor takes the vector that pending_interrupt() gave: it goes in service.
     void accept(std::uint8_t vector);
     /// The CPU may take the vector by itself, that requested_interrupt() gave, until settle_offer(). The
     /// vector can be requested anew meanwhile, which makes two of it, as when the first has gone in service.
     void offer(std::uint8_t vector);
     /// What became of it; nothing when there was no offer, or a reset since.
-    void settle_offer(bool taken);
+    void settle_offer(bool taken) {
+        if (offered_ != 0) [[unlikely]]
+            put_offer(taken);
+    }
     /// Whether nothing happens at the end of the interrupt in service, or on offer, but that it is no longer
     /// in service: no request waits for that, and it was edge-triggered.
     [[nodiscard]] bool end_can_wait() const {
@@ -97,7 +102,9 @@ class LocalApic final : public Device, public IrqSink {
     /// What became of it; nothing when the APIC was reset since.
     void settle_end(bool ended);
     /// The 8259 pair has an interrupt for this processor (LINT0 as ExtINT, an ExtINT message, or no APIC).
-    [[nodiscard]] bool pic_interrupt_pending() const;
+    [[nodiscard]] bool pic_interrupt_pending() const {
+        return (lint_[lint0] || ext_int_message_) && takes_pic_interrupt();
+    }
     /// The INTA cycle was run.
     void pic_interrupt_taken() { ext_int_message_ = false; }
     [[nodiscard]] std::uint8_t cr8() const { return static_cast<std::uint8_t>(tpr_ >> 4); }
@@ -147,6 +154,9 @@ class LocalApic final : public Device, public IrqSink {
 
     [[nodiscard]] bool x2apic_mode() const;
     [[nodiscard]] bool hardware_enabled() const;
+    void put_offer(bool taken);
+    [[nodiscard]] bool takes_pic_interrupt() const;
+    [[nodiscard]] std::optional<std::uint8_t> let_through(std::uint8_t vector) const;
     [[nodiscard]] bool software_enabled() const;
     [[nodiscard]] std::uint8_t processor_priority() const;
     [[nodiscard]] bool matches_logical(std::uint32_t destination) const;
