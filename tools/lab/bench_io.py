@@ -55,7 +55,7 @@ for word in $(cat /proc/cmdline); do
   case $word in escalus.times=*) times=${{word#*=}};; esac
 done
 bytes=$((times * {PASSED}))
-timed receive $bytes "for i in $(seq $times); do wget -q -O /dev/null http://{ADDRESS}/data || exit; done"
+timed receive $bytes "for i in \\$(seq $times); do wget -q -O /dev/null http://{ADDRESS}/data || exit; done"
 timed send $bytes "send-load {ADDRESS} 5001 $bytes"
 sleep {QUIET}
 echo load: END
