@@ -31,7 +31,7 @@ struct Images : Files {
     /// An image with a pattern in it.
     std::string make(ImageFormat format) {
         const auto raw = file("source.raw", pattern(image_bytes));
-        const auto path = (directory / fmt::format("image.{}", to_string(format))).string();
+        auto path = (directory / fmt::format("image.{}", to_string(format))).string();
         run(fmt::format("qemu-img convert -f raw -O {} '{}' '{}'", to_string(format), raw, path));
         return path;
     }
