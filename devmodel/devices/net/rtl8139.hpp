@@ -41,7 +41,7 @@ class Rtl8139 final : public EthernetCard {
 
   private:
     struct Register {
-        unsigned begin, width;
+        unsigned begin, width; // it begins at a multiple of its width
     };
     struct Tally {
         std::uint64_t sent = 0, received = 0, send_errors = 0;

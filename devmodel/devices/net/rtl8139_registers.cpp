@@ -31,7 +31,7 @@ void Rtl8139::read(unsigned, std::uint64_t offset, std::span<std::uint8_t> data)
         const auto at = static_cast<unsigned>(offset + i) % window_bytes;
         const auto reg = register_at(at);
         const auto value = get(reg.begin);
-        for (unsigned byte = at - reg.begin; byte < reg.width && i < data.size(); ++byte, ++i)
+        for (unsigned byte = at % reg.width; byte < reg.width && i < data.size(); ++byte, ++i)
             data[i] = static_cast<std::uint8_t>(value >> (8 * byte));
     }
 }
@@ -42,7 +42,7 @@ void Rtl8139::write(unsigned, std::uint64_t offset, std::span<const std::uint8_t
         const auto reg = register_at(at);
         // Bytes that the access leaves out keep what is there; in the status register a one would clear it.
         auto value = reg.begin == reg_isr ? 0 : get(reg.begin);
-        for (unsigned byte = at - reg.begin; byte < reg.width && i < data.size(); ++byte, ++i)
+        for (unsigned byte = at % reg.width; byte < reg.width && i < data.size(); ++byte, ++i)
             value = (value & ~(0xffu << (8 * byte))) | std::uint32_t{data[i]} << (8 * byte);
         set(reg.begin, value);
     }
