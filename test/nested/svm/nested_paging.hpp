@@ -2,6 +2,7 @@
 // What the checks of nested page tables and of the TLB share.
 #pragma once
 
+#include "test/nested/guests/paging_data.hpp"
 #include "test/nested/svm/guest.hpp"
 #include "vmm/memory/page_format.hpp"
 
@@ -11,10 +12,6 @@ namespace escalus::nested::svm {
 namespace bits {
 inline constexpr std::uint64_t present = 1, writable = 2, user = 4, accessed = 1 << 5, dirty = 1 << 6,
                                large = 1 << 7, no_execute = 1ull << 63, all = present | writable | user;
-}
-
-inline std::uint64_t data_page() {
-    return reinterpret_cast<std::uint64_t>(guest_memory.data);
 }
 
 inline void need_nested_paging() {

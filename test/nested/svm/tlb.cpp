@@ -9,11 +9,6 @@ namespace {
 
 constexpr Group group{"svm-tlb", "what the TLB may keep, and what it must not", vendor};
 
-/// A page of the data whose content tells which one it is.
-void number_pages() {
-    for (unsigned i = 0; i < data_bytes / page_size; ++i)
-        guest_memory.data[i * page_size] = static_cast<std::uint8_t>(0x10 + i);
-}
 std::uint64_t read_again(Guest& guest, std::uint64_t rip) {
     guest.save.rip = rip;
     guest.run_to_end();
@@ -130,9 +125,7 @@ constexpr OwnFlush own_flushes[] = {{"mov-cr3", reload, false},
 FAMILY(group, "guest-s-own-", own_flushes, "APM 2, 15.16.1, 5.5.3: TLB operations work in a guest") {
     Guest guest(row.code);
     number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
+    auto* entry = &guest_entry_of_data();
     const std::uint64_t flags = bits::all | (row.global ? 1 << 8 : 0);
     if (row.global)
         guest.save.cr4 |= cr4::pge;
@@ -149,9 +142,7 @@ CHECK(group, "invlpga", "APM 2, 15.16.2: one page of another ASID, without neste
     Guest guest(do_read);
     guest.control.nested_control = 0;
     number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
+    auto* entry = &guest_entry_of_data();
     guest.set(abi::rdi, data_page());
     const auto rip = guest.save.rip;
     EXPECT_EQ(read_again(guest, rip), 0x10);

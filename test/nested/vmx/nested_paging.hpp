@@ -2,6 +2,7 @@
 // What the checks of extended page tables and of translation caches share.
 #pragma once
 
+#include "test/nested/guests/paging_data.hpp"
 #include "test/nested/vmx/guest.hpp"
 #include "vmm/vmx/ept_format.hpp"
 
@@ -9,10 +10,6 @@ namespace escalus::nested::vmx {
 
 namespace e = ept_entry;
 inline constexpr std::uint64_t write_back = e::write_back << e::type_shift;
-
-inline std::uint64_t data_page() {
-    return reinterpret_cast<std::uint64_t>(guest_memory.data);
-}
 
 inline void need_ept() {
     if (!has_secondary(secondary::ept))

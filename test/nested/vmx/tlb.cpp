@@ -9,11 +9,6 @@ namespace {
 
 constexpr Group group{"vmx-tlb", "VPIDs, INVEPT, INVVPID and what may stay cached", vendor};
 
-/// A page of the data whose content tells which one it is.
-void number_pages() {
-    for (unsigned i = 0; i < data_bytes / page_size; ++i)
-        guest_memory.data[i * page_size] = static_cast<std::uint8_t>(0x10 + i);
-}
 std::uint64_t read_again(Guest& guest, std::uint64_t start) {
     write(Field::GuestRip, start);
     guest.run_to_end();
@@ -79,9 +74,7 @@ FAMILY(group, "guest-s-change-seen-after-invvpid-", vpid_flushes, "SDM 3C, 28.3.
     Guest guest(do_read);
     use_vpid(1);
     number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
+    auto* entry = &guest_entry_of_data();
     guest.set(abi::rdi, data_page());
     const auto start = rip();
     EXPECT_EQ(read_again(guest, start), 0x10);
@@ -92,9 +85,7 @@ FAMILY(group, "guest-s-change-seen-after-invvpid-", vpid_flushes, "SDM 3C, 28.3.
 CHECK(group, "entry-flushes-without-vpid", "SDM 3C, 28.3.3.1: VPID 0000h is invalidated by entry and exit") {
     Guest guest(do_read);
     number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
+    auto* entry = &guest_entry_of_data();
     guest.set(abi::rdi, data_page());
     const auto start = rip();
     EXPECT_EQ(read_again(guest, start), 0x10);
@@ -105,9 +96,7 @@ CHECK(group, "vpids-are-apart", "SDM 3C, 28.1, 28.3.2: two guests in turn withou
     Guest guest(do_read);
     use_vpid(1);
     number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
+    auto* entry = &guest_entry_of_data();
     guest.set(abi::rdi, data_page());
     const auto start = rip();
     EXPECT_EQ(read_again(guest, start), 0x10);
@@ -182,9 +171,7 @@ FAMILY(group, "guest-s-own-", own_flushes, "SDM 3C, 28.3.3.1; SDM 3A, 4.10.4") {
     if (row.vpid)
         use_vpid(3);
     number_pages();
-    REQUIRE(guest_memory.paging.map(GuestPhys{data_page()}, HostPhys{data_page()}, page_size,
-                                    abi::map_read | abi::map_write | abi::map_execute));
-    auto* entry = guest_memory.paging.find(GuestPhys{data_page()}).entry;
+    auto* entry = &guest_entry_of_data();
     const std::uint64_t flags = 7 | (row.global ? 1 << 8 : 0);
     if (row.global)
         set_bits(Field::GuestCr4, cr4::pge);
