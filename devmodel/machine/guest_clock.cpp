@@ -2,16 +2,7 @@
 #include "devmodel/machine/guest_clock.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <ctime>
-#include <utility>
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
-#include <sys/timerfd.h>
-#include <system_error>
-#include <unistd.h>
 
 namespace escalus {
 
@@ -58,50 +49,11 @@ GuestTime TscScale::time_of(std::uint64_t ticks) const {
     return ns > INT64_MAX ? INT64_MAX : static_cast<GuestTime>(ns);
 }
 
-struct GuestClock::Alarm {
-    explicit Alarm(boost::asio::io_context& loop) : descriptor{loop} {
-        const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-        if (fd < 0)
-            throw std::system_error{errno, std::generic_category(), "timerfd"};
-        descriptor.assign(fd);
-    }
-    boost::asio::posix::stream_descriptor descriptor;
-    GuestClock* owner = nullptr;
-    bool posted = false; // what is due is on its way through the loop
-};
-
 GuestClock::GuestClock(boost::asio::io_context& loop, DeviceLock& device_lock, TscSource tsc)
-    : alarm_{std::make_shared<Alarm>(loop)}, device_lock_{device_lock}, tsc_{tsc} {
-    alarm_->owner = this;
-    wait();
-}
-
-GuestClock::~GuestClock() {
-    alarm_->owner = nullptr;
-    boost::system::error_code ignored;
-    alarm_->descriptor.close(ignored);
-}
+    : tsc_{tsc}, timers_{loop, device_lock, *this} {}
 
 void GuestClock::set_frequency(std::uint64_t hz) {
     scale_ = TscScale{hz};
-}
-
-void GuestClock::wait() {
-    alarm_->descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                                  [alarm = alarm_](const boost::system::error_code& error) {
-                                      auto* clock = alarm->owner;
-                                      if (error || clock == nullptr)
-                                          return;
-                                      std::uint64_t expirations = 0;
-                                      const auto got = ::read(alarm->descriptor.native_handle(), &expirations,
-                                                              sizeof expirations);
-                                      if (got == sizeof expirations) {
-                                          const std::lock_guard lock{clock->device_lock_};
-                                          clock->expires_ = never;
-                                          clock->fire_due();
-                                      }
-                                      clock->wait();
-                                  });
 }
 
 void GuestClock::pause() {
@@ -110,7 +62,7 @@ void GuestClock::pause() {
     frozen_ticks_ = tsc_() - base_;
     frozen_ = scale_.to_ns(frozen_ticks_);
     running_ = false;
-    program(never);
+    timers_.hold();
 }
 
 std::uint64_t GuestClock::resume() {
@@ -119,60 +71,13 @@ std::uint64_t GuestClock::resume() {
     const auto before = base_;
     base_ = tsc_() - frozen_ticks_;
     running_ = true;
-    program(timers_.nearest());
+    timers_.go_on();
     return base_ - before;
 }
 
 std::uint64_t GuestClock::tsc_when_due(GuestTime deadline) const {
     // One more than rounding takes off: then the deadline has come by the clock, too.
-    return deadline == never ? 0 : base_ + scale_.to_ticks(std::max<GuestTime>(deadline, 0)) + 2;
-}
-
-void GuestClock::schedule(Timer& timer, GuestTime deadline) {
-    timers_.set(timer, deadline);
-    if (running_ && deadline < programmed_)
-        program(deadline);
-}
-
-void GuestClock::cancel(Timer& timer) {
-    // The descriptor is left as it is: should it expire for nothing, fire_due() sets it right.
-    timers_.remove(timer);
-}
-
-void GuestClock::program(GuestTime deadline) {
-    programmed_ = deadline;
-    if (deadline >= expires_)
-        return; // the descriptor expires early enough; also when that is for nothing by then
-    const auto rest = deadline - now();
-    if (rest <= 0)
-        return post();
-    // A day at most, so that no conversion overflows.
-    const auto soon = std::min<GuestTime>(rest, 86400 * ns_per_second);
-    const itimerspec when{{}, {soon / ns_per_second, soon % ns_per_second}};
-    timerfd_settime(alarm_->descriptor.native_handle(), 0, &when, nullptr);
-    expires_ = deadline;
-}
-
-/// What is due already needs no timer, which would cost the host an interrupt.
-void GuestClock::post() {
-    if (std::exchange(alarm_->posted, true))
-        return;
-    boost::asio::post(alarm_->descriptor.get_executor(), [alarm = alarm_] {
-        auto* clock = alarm->owner;
-        if (clock == nullptr)
-            return;
-        const std::lock_guard lock{clock->device_lock_};
-        alarm->posted = false;
-        clock->fire_due();
-    });
-}
-
-void GuestClock::fire_due() {
-    if (!running_)
-        return;
-    programmed_ = INT64_MIN; // what is armed meanwhile is seen below: no need to program it twice
-    timers_.fire_due(now());
-    program(timers_.nearest());
+    return deadline == TimerList::never ? 0 : base_ + scale_.to_ticks(std::max<GuestTime>(deadline, 0)) + 2;
 }
 
 } // namespace escalus

@@ -2,23 +2,13 @@
 // The machine's Clock: guest time is the host's TSC, counted from power-on and scaled to nanoseconds, less
 // the time that the machine was paused. A guest's TSC is the host's, scaled, plus an offset, so every timer
 // keeps an exact ratio to the TSC that the guest sees.
-//
-// The nearest deadline is in one timerfd, whose expiry the loop thread waits for. Arming from any thread only
-// sets that descriptor, and only when the nearest deadline came nearer than it is set; what is due already
-// goes to the loop at once.
 #pragma once
 
 #include "devmodel/machine/clock.hpp"
 #include "devmodel/machine/device_lock.hpp"
-#include "devmodel/machine/timer_list.hpp"
+#include "devmodel/machine/loop_timers.hpp"
 
 #include <cstdint>
-#include <functional>
-#include <memory>
-
-namespace boost::asio {
-class io_context;
-}
 
 namespace escalus {
 
@@ -71,7 +61,6 @@ class GuestClock final : public Clock {
     /// Stands still at 0 until resume(). Timers fire on `loop` with `device_lock` held. All other calls but
     /// now() come with that lock held.
     GuestClock(boost::asio::io_context& loop, DeviceLock& device_lock, TscSource tsc = host_tsc);
-    ~GuestClock() override;
 
     /// Before the first resume().
     void set_frequency(std::uint64_t hz);
@@ -92,28 +81,19 @@ class GuestClock final : public Clock {
     [[nodiscard]] std::uint64_t tsc_when_due(GuestTime deadline) const;
 
     /// Fires what is due; for the loop, and for tests.
-    void fire_due();
+    void fire_due() { timers_.fire_due(); }
 
   private:
-    void schedule(Timer& timer, GuestTime deadline) override;
-    void cancel(Timer& timer) override;
-    void program(GuestTime deadline);
-    void post();
-    void wait();
+    void schedule(Timer& timer, GuestTime deadline) override { timers_.set(timer, deadline); }
+    void cancel(Timer& timer) override { timers_.remove(timer); }
 
-    struct Alarm; // the timerfd on the loop
-    std::shared_ptr<Alarm> alarm_;
-    DeviceLock& device_lock_;
     TscSource tsc_;
     TscScale scale_{ns_per_second};
     bool running_ = false;
     std::uint64_t base_ = 0;
     std::uint64_t frozen_ticks_ = 0;
     GuestTime frozen_ = 0;
-    TimerList timers_;
-    static constexpr GuestTime never = TimerList::never;
-    GuestTime programmed_ = never; ///< the nearest deadline
-    GuestTime expires_ = never;    ///< the descriptor, by the guest's time at which it was set
+    LoopTimers timers_;
 };
 
 } // namespace escalus

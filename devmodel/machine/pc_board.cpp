@@ -175,7 +175,7 @@ std::uint64_t PcFirmware::memory_bytes(const MachineConfig& config) const {
     return bytes;
 }
 
-PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock,
+PcBoard::PcBoard(boost::asio::io_context& loop, NetworkSide network, DeviceLock& device_lock, Clock& clock,
                  MemoryMap& engine_memory, const MachineConfig& config, const PcFirmware& firmware,
                  const std::string& runtime_directory, Signals signals)
     : space{engine_memory},
@@ -223,7 +223,7 @@ PcBoard::PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& 
                               [](std::string_view line) { fmt::print(stderr, "firmware: {}\n", line); });
     plug_pci();
     open_disks(loop, device_lock, config, runtime_directory);
-    open_networks(loop, device_lock, config);
+    open_networks(network, device_lock, config);
     if (config.usb != UsbController::None)
         open_usb(loop, device_lock, config, runtime_directory);
     open_serial(loop, device_lock, clock, config, runtime_directory);
@@ -328,11 +328,10 @@ void PcBoard::open_disks(boost::asio::io_context& loop, DeviceLock& device_lock,
     }
 }
 
-void PcBoard::open_networks(boost::asio::io_context& loop, DeviceLock& device_lock,
-                            const MachineConfig& config) {
+void PcBoard::open_networks(NetworkSide network, DeviceLock& device_lock, const MachineConfig& config) {
     const bool boots = config.boot.find('n') != std::string::npos && config.kernel.empty();
-    for (const auto& network : config.networks) {
-        networks.push_back(make_network_card(network, boots, loop, device_lock, clock_,
+    for (const auto& card : config.networks) {
+        networks.push_back(make_network_card(card, boots, network.loop, device_lock, network.clock,
                                              PciSpaces{ports, memory_bus}, space));
         plug_card(first_network_device + static_cast<unsigned>(networks.size()) - 1, *networks.back().card);
     }

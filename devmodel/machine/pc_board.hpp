@@ -79,9 +79,15 @@ class PcBoard {
         std::function<void()> power_off; ///< the same
     };
 
-    PcBoard(boost::asio::io_context& loop, DeviceLock& device_lock, Clock& clock, MemoryMap& engine_memory,
-            const MachineConfig& config, const PcFirmware& firmware, const std::string& runtime_directory,
-            Signals signals);
+    /// Where frames come in, and the timers of those who take them fire.
+    struct NetworkSide {
+        boost::asio::io_context& loop;
+        Clock& clock;
+    };
+
+    PcBoard(boost::asio::io_context& loop, NetworkSide network, DeviceLock& device_lock, Clock& clock,
+            MemoryMap& engine_memory, const MachineConfig& config, const PcFirmware& firmware,
+            const std::string& runtime_directory, Signals signals);
     ~PcBoard();
     PcBoard(const PcBoard&) = delete;
     PcBoard& operator=(const PcBoard&) = delete;
@@ -151,7 +157,7 @@ class PcBoard {
     void attach(const DiskConfig& disk, std::unique_ptr<BlockBackend> medium, const MachineConfig& config);
     void open_disks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
                     const std::string& runtime_directory);
-    void open_networks(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config);
+    void open_networks(NetworkSide network, DeviceLock& device_lock, const MachineConfig& config);
     void open_usb(boost::asio::io_context& loop, DeviceLock& device_lock, const MachineConfig& config,
                   const std::string& runtime_directory);
     std::unique_ptr<UsbDevice> make_usb_device(const UsbDeviceConfig& device, boost::asio::io_context& loop,

@@ -66,6 +66,7 @@ PcMachine::PcMachine(boost::asio::io_context& loop, Engine& engine, const Machin
       vm_{engine.create_vm(firmware_.memory_bytes(config), config.vcpus)},
       clock_{loop, lock_},
       board_{loop,
+             {network_loop_, network_clock_},
              lock_,
              clock_,
              *vm_,
@@ -84,6 +85,8 @@ PcMachine::PcMachine(boost::asio::io_context& loop, Engine& engine, const Machin
     const std::lock_guard lock{lock_};
     reset_all(ResetKind::PowerOn);
     // Here and not in start(): whoever gives up privileges meanwhile could not pin threads any more.
+    if (!config_.networks.empty())
+        network_.start("network", LoopThread::Manner::Patient);
     for (std::size_t i = 0; i < vcpus_.size(); ++i)
         vcpus_[i]->start(i < config_.pins.size() ? &config_.pins[i].cpus : nullptr);
 }
@@ -91,6 +94,7 @@ PcMachine::PcMachine(boost::asio::io_context& loop, Engine& engine, const Machin
 PcMachine::~PcMachine() {
     stop();
     vcpus_.clear();
+    network_.stop();
     lock_.lock(); // and never given back: no disk's worker shall find a device that is half gone
 }
 
@@ -177,8 +181,14 @@ void PcMachine::let_all_go() {
         vcpu->let_go();
 }
 
+void PcMachine::pause_time() {
+    clock_.pause();
+    network_clock_.paused();
+}
+
 void PcMachine::resume_time() {
     const auto moved = clock_.resume();
+    network_clock_.resumed();
     for (auto& vcpu : vcpus_)
         vcpu->shift_tsc(moved);
 }
@@ -189,7 +199,7 @@ void PcMachine::pause() {
         return;
     hold_all();
     wait_until_held(lock);
-    clock_.pause();
+    pause_time();
     board_.pause();
     // A vCPU may have stopped the machine on its way out.
     if (!stopping_)
@@ -229,7 +239,7 @@ void PcMachine::stop() {
     for (auto& vcpu : vcpus_)
         vcpu->join();
     const std::lock_guard lock{lock_};
-    clock_.pause();
+    pause_time();
     if (state_ == MachineState::Running || state_ == MachineState::Paused)
         state_ = MachineState::PoweredOff;
     alive_.reset();
@@ -297,7 +307,7 @@ void PcMachine::stop_by_itself(StopReason reason, std::string details) {
     {
         const std::lock_guard lock{lock_};
         if (clock_.running()) {
-            clock_.pause();
+            pause_time();
             board_.pause();
         }
         state_ = reason == StopReason::Crash ? MachineState::Crashed : MachineState::PoweredOff;

@@ -5,10 +5,12 @@
 // of an access. It holds all vCPUs there and then, and the loop thread does the rest once they are out.
 #pragma once
 
+#include "devmodel/backends/host/loop_thread.hpp"
 #include "devmodel/engine/near_memory.hpp"
 #include "devmodel/machine/device_condition.hpp"
 #include "devmodel/machine/direct_boot.hpp"
 #include "devmodel/machine/guest_clock.hpp"
+#include "devmodel/machine/loop_clock.hpp"
 #include "devmodel/machine/machine.hpp"
 #include "devmodel/machine/pc_board.hpp"
 #include "devmodel/machine/vcpu_thread.hpp"
@@ -17,6 +19,8 @@
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include <boost/asio/io_context.hpp>
 
 namespace escalus {
 
@@ -58,6 +62,7 @@ class PcMachine final : public Machine, public NearMemory, private VcpuHost {
     void hold_all();
     void wait_until_held(std::unique_lock<DeviceLock>& lock);
     void let_all_go();
+    void pause_time();
     void resume_time();
     void request_reset();
     void request_power_off();
@@ -76,7 +81,13 @@ class PcMachine final : public Machine, public NearMemory, private VcpuHost {
     std::unique_ptr<EngineVm> vm_;
     GuestClock clock_;
     TscRatio tsc_ratio_;
+    /// Frames that come in. Whoever sends a stream to the guest has the CPU for a while before they are taken
+    /// over, where it is the only one: in lots, that is, as every change between guest, device model and
+    /// sender costs more than a frame.
+    boost::asio::io_context network_loop_;
+    LoopClock network_clock_{network_loop_, lock_, clock_};
     PcBoard board_;
+    LoopThread network_{network_loop_};
     std::unique_ptr<DirectBoot> direct_boot_; // null: the firmware boots
     std::unique_ptr<Emulator> emulator_;
     std::vector<std::unique_ptr<VcpuThread>> vcpus_;

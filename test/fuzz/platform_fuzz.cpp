@@ -295,10 +295,15 @@ struct Guest {
     TestMemoryMap memory;
     bool reset_asked = false;
     MachineConfig config = machine_config();
-    PcBoard board{loop,   lock,
-                  clock,  memory,
-                  config, firmware_of(config),
-                  "/tmp", {.reset = [this] { reset_asked = true; }, .power_off = [] {}}};
+    PcBoard board{loop,
+                  {loop, clock},
+                  lock,
+                  clock,
+                  memory,
+                  config,
+                  firmware_of(config),
+                  "/tmp",
+                  {.reset = [this] { reset_asked = true; }, .power_off = [] {}}};
     Line line;
     Uart16550 uart{board.ports, 0x3f8, clock, board.isa.line(4), &line};
     fuzz::Processor first{clock, board.apic_bus, board.space, 0},
