@@ -108,6 +108,7 @@ class PcBoard {
     // In order of construction: what comes later refers to what comes before.
     Bus ports{"port", 0x10000};
     Bus memory_bus{"memory", 1ull << 46};
+    PortNotes port_notes;
     AddressSpace space;
     PcMemory memory;
     ApicBus apic_bus;

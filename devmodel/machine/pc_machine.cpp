@@ -124,12 +124,17 @@ void PcMachine::build_processors(std::uint64_t tsc_hz, bool deadline_timer) {
         .apic_bus = board_.apic_bus,
         .apic_window = board_.apic_window,
         .ports = board_.ports,
+        .port_notes = board_.port_notes,
         .memory = board_.space,
         .emulator = *emulator_,
         .host = *this,
         .tsc_ratio = tsc_ratio_,
         .deadline_timer = deadline_timer,
         .wall_time = [offset = config_.rtc_offset_seconds] { return wall_time(offset); }};
+    std::vector<abi::VcpuPage*> pages;
+    for (unsigned i = 0; i < config_.vcpus; ++i)
+        pages.push_back(&vm_->vcpu(i).page());
+    board_.port_notes.attach(std::move(pages));
     for (unsigned i = 0; i < config_.vcpus; ++i) {
         const LocalApic::Config apic{.id = i,
                                      .bootstrap = i == 0,

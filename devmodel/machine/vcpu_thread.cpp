@@ -176,6 +176,8 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
         }
         lock.lock();
         in_guest_ = exit_requested_ = false;
+        if (around_.port_notes.waiting())
+            around_.port_notes.carry_out(around_.ports);
         if (!error.empty()) {
             fail(error);
             continue;

@@ -19,6 +19,7 @@
 #include "devmodel/machine/guest_clock.hpp"
 #include "devmodel/machine/kvm_interface.hpp"
 #include "devmodel/machine/msrs.hpp"
+#include "devmodel/machine/port_notes.hpp"
 #include "devmodel/machine/tsc_ratio.hpp"
 #include "devmodel/machine/vcpu_clock.hpp"
 
@@ -49,6 +50,7 @@ struct VcpuSurroundings {
     ApicBus& apic_bus;
     ApicWindow& apic_window;
     Bus& ports;
+    PortNotes& port_notes;
     GuestMemory& memory;
     Emulator& emulator;
     VcpuHost& host;

@@ -11,7 +11,7 @@
 namespace escalus::abi {
 
 /// Raised with every change that an older peer would not understand.
-inline constexpr std::uint32_t version = 7;
+inline constexpr std::uint32_t version = 8;
 
 // --- Discovery: CPUID leaves
 //
@@ -254,6 +254,31 @@ struct TaskExit {
     std::uint16_t selector; ///< of the new task's TSS
     TaskSource source;      ///< Gate: in the IDT; `event` is what it delivers, and not valid for INT n
 };
+
+/// What the monitor does about a port by itself, so that the guest need not leave it (VcpuPage::port_notes):
+/// bits 15:0 the port, 23:16 PortNoteFlags, 31:24 what a byte read from it gives. 0: no note.
+enum PortNoteFlags : std::uint32_t {
+    port_posts =
+        1, ///< a byte written has no effect that anybody sees before the next exit to the device model
+    port_answers = 2,    ///< a byte read gives that value and has no effect, while no write of any vCPU waits
+    port_posts_long = 4, ///< the same of 4 bytes written
+};
+inline constexpr unsigned port_notes_max = 256;
+constexpr std::uint32_t port_note(std::uint16_t port, std::uint32_t flags, std::uint8_t answer) {
+    return port | flags << 16 | std::uint32_t{answer} << 24;
+}
+/// The one place where a port's note may stand. The ports of a PC's disks do not meet.
+constexpr unsigned port_note_index(std::uint16_t port) {
+    return (port ^ port >> 5) % port_notes_max;
+}
+struct PostedWrite {
+    std::uint16_t port;
+    std::uint8_t width; ///< 1, 2, 4
+    std::uint8_t reserved;
+    std::uint32_t value;
+};
+inline constexpr unsigned posted_writes_max = 16;
+
 struct FailureExit {
     std::uint64_t code;
     std::uint64_t info1, info2;
@@ -295,6 +320,15 @@ struct VcpuPage {
         TaskExit task;
         FailureExit failure;
     } exit;
+
+    // ports that need no exit
+    std::uint32_t port_notes[port_notes_max]; ///< by the device model, at port_note_index()
+    PostedWrite posted[posted_writes_max];    ///< by the monitor: write n stands at n % posted_writes_max
+    std::uint32_t posted_written;             ///< by the monitor: how many there have been
+    std::uint32_t posted_taken;               ///< by the device model: how many it has carried out
+    std::uint32_t posted_vcpus; ///< in the page of vCPU 0: bit n is set when vCPU n has posted a write; the
+                                ///< device model clears it before it looks
+    std::uint32_t reserved2;
 
     // both ways, by group
     std::uint64_t gpr[16];

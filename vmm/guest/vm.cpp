@@ -52,6 +52,7 @@ bool add_vcpu(Vm& vm, unsigned index) {
     vcpu->page = reinterpret_cast<abi::VcpuPage*>(page);
     vcpu->statistics = reinterpret_cast<abi::StatPage*>(page + page_size);
     vcpu->cpuid = &vm.cpuid_page();
+    vcpu->posted_vcpus = &vm.vcpus[0]->page->posted_vcpus;
     vcpu->statistics->backend = static_cast<std::uint64_t>(backend->kind);
     reset_fpu_area(vcpu->fpu());
     return backend->create_vcpu(*vcpu);

@@ -18,7 +18,8 @@ struct alignas(64) Vcpu {
     bool running = false; // atomically accessed
     abi::VcpuPage* page = nullptr;
     abi::StatPage* statistics = nullptr;
-    abi::CpuidPage* cpuid = nullptr; ///< the VM's
+    abi::CpuidPage* cpuid = nullptr;       ///< the VM's
+    std::uint32_t* posted_vcpus = nullptr; ///< the VM's: in the page of vCPU 0
 
     Gprs gprs{};
     std::uint64_t xcr0 = 1;

@@ -5,6 +5,7 @@
 
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/loaded_state.hpp"
+#include "vmm/guest/port_notes.hpp"
 
 #include <cstring>
 #include <initializer_list>
@@ -139,6 +140,13 @@ Action iret(const Exit& exit) {
 [[gnu::hot]] Action port_access(const Exit& exit) {
     // EXITINFO1: APM 2, figure 15-2. EXITINFO2 is always the next RIP.
     const auto info = exit.vmcb.control.exit_info1;
+    auto& save = exit.vmcb.save;
+    if ((info >> 2 & 1) == 0 && serve_port(exit.vcpu, static_cast<std::uint16_t>(info >> 16),
+                                           static_cast<std::uint8_t>(info >> 4 & 7), (info & 1) != 0,
+                                           save.rax, [&] { return (save.rflags & rflags::tf) != 0; })) {
+        advance(exit.vmcb, exit.vmcb.control.exit_info2);
+        return Action::Resume;
+    }
     auto& io = exit.page.exit.io;
     io.in = info & 1;
     io.string = info >> 2 & 1;

@@ -5,6 +5,7 @@
 
 #include "vmm/cpu/log.hpp"
 #include "vmm/guest/loaded_state.hpp"
+#include "vmm/guest/port_notes.hpp"
 #include "vmm/vmx/vmcs_check.hpp"
 
 #include <initializer_list>
@@ -172,6 +173,13 @@ Action control_register(const Exit& exit) {
 Action port_access(const Exit& exit) {
     // Exit qualification: table 27-5; instruction information: table 27-9.
     const auto q = read(Field::ExitQualification);
+    if ((q >> 4 & 1) == 0 &&
+        serve_port(exit.vcpu, static_cast<std::uint16_t>(q >> 16), static_cast<std::uint8_t>((q & 7) + 1),
+                   (q >> 3 & 1) != 0, exit.vcpu.gprs.r[abi::rax],
+                   [] { return (read(Field::GuestRflags) & rflags::tf) != 0; })) {
+        skip_instruction();
+        return Action::Resume;
+    }
     auto& io = exit.page.exit.io;
     io.width = static_cast<std::uint8_t>((q & 7) + 1);
     io.in = q >> 3 & 1;

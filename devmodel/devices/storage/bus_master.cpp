@@ -7,10 +7,6 @@
 
 namespace escalus {
 
-namespace {
-constexpr unsigned offset_command = 0, offset_status = 2, offset_table = 4;
-} // namespace
-
 std::uint8_t BusMaster::read(unsigned offset) const {
     switch (offset) {
     case offset_command:

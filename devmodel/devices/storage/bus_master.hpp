@@ -13,6 +13,8 @@ namespace escalus {
 
 class BusMaster final : public DmaStream {
   public:
+    static constexpr unsigned offset_command = 0, offset_status = 2, offset_table = 4;
+
     explicit BusMaster(GuestMemory& memory) : DmaStream{memory, 0xffffffff} {}
 
     /// The eight ports of the channel; offset 0..7, bytes.

@@ -44,6 +44,7 @@ void IdeChannel::read(unsigned region, std::uint64_t offset, std::span<std::uint
     }
     for (std::size_t i = 0; i < data.size(); ++i)
         data[i] = read_byte(region, static_cast<unsigned>(offset + i));
+    note_ports();
 }
 
 void IdeChannel::read_repeated(unsigned region, std::uint64_t offset, unsigned width,
@@ -71,6 +72,7 @@ void IdeChannel::read_repeated(unsigned region, std::uint64_t offset, unsigned w
         data = data.subspan(n);
     }
     std::ranges::fill(data, drive != nullptr ? std::uint8_t{0xff} : read_absent(ata::reg_data));
+    note_ports();
 }
 
 void IdeChannel::write(unsigned region, std::uint64_t offset, std::span<const std::uint8_t> data) {
@@ -80,6 +82,7 @@ void IdeChannel::write(unsigned region, std::uint64_t offset, std::span<const st
     }
     for (std::size_t i = 0; i < data.size(); ++i)
         write_byte(region, static_cast<unsigned>(offset + i), data[i]);
+    note_ports();
 }
 
 void IdeChannel::write_repeated(unsigned region, std::uint64_t offset, unsigned width,
@@ -102,6 +105,7 @@ void IdeChannel::write_repeated(unsigned region, std::uint64_t offset, unsigned 
             break;
         data = data.subspan(n);
     }
+    note_ports();
 }
 
 void IdeChannel::write_byte(unsigned region, unsigned index, std::uint8_t value) {
@@ -171,11 +175,17 @@ void IdeChannel::interrupt_changed() {
     irq_.set(level);
 }
 
+std::uint8_t IdeChannel::read_bus_master(unsigned offset) {
+    note_ports(); // a transfer may have ended since the last access
+    return bus_master_.read(offset);
+}
+
 void IdeChannel::write_bus_master(unsigned offset, std::uint8_t value) {
     if (bus_master_.write(offset, value) && dma_allowed_)
         for (auto& drive : drives_)
             if (drive)
                 drive->dma_started();
+    note_ports();
 }
 
 void IdeChannel::allow_dma(bool allowed) {
@@ -193,6 +203,61 @@ void IdeChannel::reset() {
         if (drive)
             drive->hardware_reset();
     select(0);
+    note_ports();
+}
+
+// --- Accesses that need no exit ----------------------------------------------------------------------------
+
+void IdeChannel::note_ports_at(PortNotes& notes, const Place& place) {
+    if (notes_ == &notes && place_ == place)
+        return;
+    if (std::exchange(noted_, {}).quiet)
+        set_notes(); // takes them back
+    notes_ = &notes;
+    place_ = place;
+    note_ports();
+}
+
+// Between commands all registers are the guest's: the command block only latches, and a status stays as it
+// is. With an interrupt pending, a read of the status ends it, and a choice of device may move it.
+void IdeChannel::note_ports() {
+    if (notes_ == nullptr)
+        return;
+    Noted now{.quiet = !bus_master_.active() && (control_ & ata::software_reset) == 0};
+    for (const auto& drive : drives_) {
+        if (drive) {
+            now.quiet = now.quiet && drive->idle();
+            now.pending = now.pending || drive->interrupt_pending();
+        }
+    }
+    if (now.quiet) {
+        const IdeDrive* drive = selected();
+        now.status = drive != nullptr ? drive->status() : read_absent(ata::reg_status);
+        now.engine_command = bus_master_.read(BusMaster::offset_command);
+        now.engine_status = bus_master_.read(BusMaster::offset_status);
+    } else {
+        now.pending = false; // there are none, whatever it is
+    }
+    if (std::exchange(noted_, now) != now)
+        set_notes();
+}
+
+void IdeChannel::set_notes() const {
+    const auto note = [this](std::uint16_t base, unsigned offset, std::uint32_t flags,
+                             std::uint8_t answer = 0) {
+        if (base != 0)
+            notes_->set(static_cast<std::uint16_t>(base + offset), noted_.quiet ? flags : 0, answer);
+    };
+    constexpr std::uint32_t posts = abi::port_posts, answers = abi::port_answers;
+    const bool pending = noted_.pending;
+    for (unsigned reg = ata::reg_feature; reg <= ata::reg_device; ++reg)
+        note(place_.command, reg, pending ? 0 : posts);
+    note(place_.command, ata::reg_status, pending ? 0 : answers, noted_.status);
+    note(place_.control, 0, answers, noted_.status);
+    note(place_.bus_master, BusMaster::offset_command, answers, noted_.engine_command);
+    note(place_.bus_master, BusMaster::offset_status, pending ? answers : posts | answers,
+         noted_.engine_status);
+    note(place_.bus_master, BusMaster::offset_table, abi::port_posts_long);
 }
 
 void IdeChannel::pause() {

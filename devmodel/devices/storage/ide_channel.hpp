@@ -15,6 +15,7 @@
 #include "devmodel/devices/storage/ide_drive.hpp"
 #include "devmodel/machine/bus.hpp"
 #include "devmodel/machine/irq_line.hpp"
+#include "devmodel/machine/port_notes.hpp"
 
 #include <array>
 #include <functional>
@@ -27,6 +28,13 @@ class IdeChannel final : public BusDevice, private IdeHost {
 
     IdeChannel(GuestMemory& memory, IrqLine irq) : bus_master_{memory}, irq_{irq} {}
 
+    /// Where the channel's ports are, of which some may be noted; 0: they do not answer.
+    struct Place {
+        std::uint16_t command = 0, control = 0, bus_master = 0;
+        bool operator==(const Place&) const = default;
+    };
+    void note_ports_at(PortNotes& notes, const Place& place);
+
     /// unit 0 or 1; throws std::logic_error when there is one already.
     void attach(unsigned unit, std::unique_ptr<IdeDrive> drive);
     [[nodiscard]] IdeDrive* drive(unsigned unit) { return drives_.at(unit).get(); }
@@ -38,7 +46,7 @@ class IdeChannel final : public BusDevice, private IdeHost {
     void write_repeated(unsigned region, std::uint64_t offset, unsigned width,
                         std::span<const std::uint8_t> data) override;
 
-    [[nodiscard]] const BusMaster& bus_master() const { return bus_master_; }
+    [[nodiscard]] std::uint8_t read_bus_master(unsigned offset);
     void write_bus_master(unsigned offset, std::uint8_t value);
     /// The PCI command register's bus master bit.
     void allow_dma(bool allowed);
@@ -58,7 +66,15 @@ class IdeChannel final : public BusDevice, private IdeHost {
     void write_control(std::uint8_t value);
     void run_diagnostic();
     void select(std::uint8_t device);
+    void note_ports();
+    void set_notes() const;
 
+    /// What the notes are made of.
+    struct Noted {
+        bool quiet = false, pending = false;
+        std::uint8_t status = 0, engine_command = 0, engine_status = 0;
+        bool operator==(const Noted&) const = default;
+    };
     std::array<std::unique_ptr<IdeDrive>, 2> drives_;
     BusMaster bus_master_;
     IrqLine irq_;
@@ -66,6 +82,9 @@ class IdeChannel final : public BusDevice, private IdeHost {
     std::uint8_t device_ = 0;
     std::uint8_t control_ = 0;
     bool dma_allowed_ = false;
+    PortNotes* notes_ = nullptr;
+    Place place_;
+    Noted noted_;
 };
 
 } // namespace escalus

@@ -48,6 +48,10 @@ class IdeDrive {
     void write_register(unsigned index, std::uint8_t value);
     [[nodiscard]] std::uint8_t status() const { return status_; }
     [[nodiscard]] bool interrupt_pending() const { return interrupt_pending_; }
+    /// Nothing is under way: only the guest can change what its registers say.
+    [[nodiscard]] bool idle() const {
+        return transfer_.stage == Transfer::Stage::None && (status_ & (ata::busy | ata::data_request)) == 0;
+    }
     void acknowledge_interrupt() { set_interrupt(false); }
     /// Serial ATA: a whole set of registers, as a register FIS brings it; and what the drive answers with.
     void load_registers(const TaskFile& registers) { regs_ = registers; }

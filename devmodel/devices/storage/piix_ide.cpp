@@ -88,12 +88,32 @@ void PiixIde::update_decoding() {
         decode(command_decoded_[i], command_block[i], 8, IdeChannel::region_command);
         decode(control_decoded_[i], control_block[i], 1, IdeChannel::region_control);
     }
+    update_notes();
+}
+
+void PiixIde::bar_moved(unsigned, std::optional<std::uint64_t>) {
+    update_notes();
+}
+
+void PiixIde::update_notes() {
+    if (notes_ == nullptr)
+        return;
+    const auto engines = bar_address(bus_master_bar);
+    for (unsigned i = 0; i < channels_.size(); ++i) {
+        const auto at = [&](bool decoded, std::uint64_t base) {
+            return static_cast<std::uint16_t>(decoded ? base : 0);
+        };
+        channels_[i].note_ports_at(
+            *notes_, {.command = at(command_decoded_[i], command_block[i]),
+                      .control = at(control_decoded_[i], control_block[i]),
+                      .bus_master = at(engines.has_value(), engines.value_or(0) + i * ports_a_channel)});
+    }
 }
 
 void PiixIde::read(unsigned, std::uint64_t offset, std::span<std::uint8_t> data) {
     for (std::size_t i = 0; i < data.size(); ++i) {
         const auto port = static_cast<unsigned>(offset + i);
-        data[i] = channels_[port / ports_a_channel].bus_master().read(port % ports_a_channel);
+        data[i] = channels_[port / ports_a_channel].read_bus_master(port % ports_a_channel);
     }
 }
 

@@ -29,6 +29,9 @@ class PiixIde final : public PciFunction {
     /// it, as QEMU does not look at it. Before the first reset.
     void decode_from_reset();
 
+    /// Leaves notes of its ports there. Before the first reset.
+    void leave_notes(PortNotes& notes) { notes_ = &notes; }
+
     /// channel 0 or 1, unit 0 (master) or 1 (slave). Before the first reset. Throws std::logic_error when
     /// the place is taken.
     void attach(unsigned channel, unsigned unit, std::unique_ptr<IdeDrive> drive);
@@ -46,10 +49,13 @@ class PiixIde final : public PciFunction {
     void write(unsigned region, std::uint64_t offset, std::span<const std::uint8_t> data) override;
 
   private:
+    void bar_moved(unsigned index, std::optional<std::uint64_t> address) override;
     void update_decoding();
+    void update_notes();
     void stop_decoding(unsigned channel);
 
     Bus& ports_;
+    PortNotes* notes_ = nullptr;
     std::array<IdeChannel, 2> channels_;
     std::array<bool, 2> command_decoded_{}, control_decoded_{};
 };
