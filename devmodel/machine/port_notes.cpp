@@ -10,7 +10,6 @@ namespace escalus {
 
 void PortNotes::attach(std::vector<abi::VcpuPage*> vcpus) {
     vcpus_ = std::move(vcpus);
-    first_ = vcpus_.empty() ? nullptr : vcpus_.front();
     for (auto* page : vcpus_)
         std::ranges::copy(notes_, page->port_notes);
 }
@@ -28,7 +27,7 @@ void PortNotes::set(std::uint16_t port, std::uint32_t flags, std::uint8_t answer
 }
 
 void PortNotes::carry_out(Bus& ports) {
-    auto posted = __atomic_exchange_n(&first_->posted_vcpus, 0, __ATOMIC_ACQUIRE);
+    auto posted = __atomic_exchange_n(&vcpus_.front()->posted_vcpus, 0, __ATOMIC_ACQUIRE);
     for (; posted != 0; posted &= posted - 1) {
         const auto index = static_cast<std::size_t>(std::countr_zero(posted));
         if (index >= vcpus_.size())

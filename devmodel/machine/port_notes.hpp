@@ -25,15 +25,12 @@ class PortNotes {
     /// `flags` of abi::PortNoteFlags; 0 takes the note back. Where another port's note stands in the place,
     /// the port has none: the engine then comes with each access.
     void set(std::uint16_t port, std::uint32_t flags, std::uint8_t answer = 0);
-    /// Whether writes wait. To be looked at after each exit, before anything else is done about it.
-    [[nodiscard]] bool waiting() const {
-        return first_ != nullptr && __atomic_load_n(&first_->posted_vcpus, __ATOMIC_RELAXED) != 0;
-    }
+    /// Not 0 while writes wait. To be looked at after each exit, before anything else is done about it.
+    [[nodiscard]] const std::uint32_t& waiting() const { return vcpus_.front()->posted_vcpus; }
     /// Carries out the writes that wait: each vCPU's in their order.
     void carry_out(Bus& ports);
 
   private:
-    abi::VcpuPage* first_ = nullptr; // at hand: it is looked at after each exit
     std::vector<abi::VcpuPage*> vcpus_;
     std::array<std::uint32_t, abi::port_notes_max> notes_{};
 };

@@ -29,6 +29,7 @@ VcpuThread::VcpuThread(unsigned index, EngineVcpu& engine, const VcpuSurrounding
       engine_{engine},
       page_{engine.page()},
       around_{around},
+      posted_writes_{around.port_notes.waiting()},
       cpuid_signature_{config.cpuid_signature},
       clock_{around.clock, [this] { wake(); }},
       apic_{clock_, this, around.apic_bus, *this, config.apic},
@@ -176,7 +177,7 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
         }
         lock.lock();
         in_guest_ = exit_requested_ = false;
-        if (around_.port_notes.waiting())
+        if (__atomic_load_n(&posted_writes_, __ATOMIC_RELAXED) != 0)
             around_.port_notes.carry_out(around_.ports);
         if (!error.empty()) {
             fail(error);

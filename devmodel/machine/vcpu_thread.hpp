@@ -139,6 +139,7 @@ class VcpuThread final : public CpuSignals, public TscClock, public NearMemory {
     EngineVcpu& engine_;
     abi::VcpuPage& page_;
     VcpuSurroundings around_;
+    const std::uint32_t& posted_writes_; ///< not 0 while writes to ports wait
     std::uint32_t cpuid_signature_;
     VcpuClock clock_;
     std::unique_ptr<HostAlarm> alarm_; ///< where the engine has no timer for deadlines

@@ -30,7 +30,7 @@ struct NotedRig : IdeRig {
         const bool done =
             vmm::serve_port(vcpu, port, static_cast<std::uint8_t>(width), in, rax, [] { return false; });
         ++(done ? served : exits);
-        if (!done && notes.waiting())
+        if (!done && notes.waiting() != 0)
             notes.carry_out(ports);
         return done;
     }
@@ -190,6 +190,21 @@ TEST_CASE_METHOD(Pair, "whatever a guest does, it sees no difference") {
     }
     CHECK(noted.served > 10'000);
     CHECK(noted.exits > 10'000);
+}
+
+TEST_CASE("while a command is under way nothing is answered from notes") {
+    NotedRig rig;
+    auto& image = rig.add_disk(0, 0, sectors);
+    rig.power_on();
+    CHECK(rig.guest_in(0x1f7) == 0x50);
+    image.deferred = true;
+    rig.guest_out(0x1f6, 1, 0xe0);
+    rig.guest_out(0x1f2, 1, 1);
+    rig.guest_out(0x1f7, 1, 0x20);
+    for (unsigned i = 0; i < 3; ++i)
+        CHECK((rig.guest_in(0x3f6) & IdeRig::busy) != 0);
+    image.complete_all();
+    CHECK(rig.guest_in(0x3f6) == 0x58);
 }
 
 TEST_CASE_METHOD(Pair, "ports that do not answer any more have no notes") {
