@@ -72,11 +72,13 @@ std::unique_ptr<PciFunction> make_card(const NetworkConfig& config, NetBackend& 
 
 } // namespace
 
-NetworkCard make_network_card(const NetworkConfig& config, bool with_rom, boost::asio::io_context& loop,
+NetworkCard make_network_card(const NetworkConfig& config, bool with_rom, NetworkSide network,
                               DeviceLock& device_lock, Clock& clock, PciSpaces spaces, GuestMemory& memory) {
     NetworkCard result;
-    result.backend = open_backend(config, loop, device_lock, clock);
-    result.card = make_card(config, *result.backend, clock, spaces, memory);
+    result.backend = open_backend(config, network.loop, device_lock, network.clock);
+    // An NE2000 has each frame on the wire for as long as it takes: its timers must not wait.
+    auto& timers = config.model == NetworkModel::Ne2k ? clock : network.clock;
+    result.card = make_card(config, *result.backend, timers, spaces, memory);
     if (with_rom)
         result.card->set_rom(load_firmware(find_firmware(rom_name(config.model)), rom_limit));
     return result;

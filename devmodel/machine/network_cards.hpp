@@ -24,10 +24,17 @@ struct NetworkCard {
     std::unique_ptr<PciFunction> card;
 };
 
+/// The loop on which frames come in, and the clock whose timers it fires. A thread of its own runs it, which
+/// may have to wait for the CPU.
+struct NetworkSide {
+    boost::asio::io_context& loop;
+    Clock& clock;
+};
+
 /// Opens the backend, with its rate limit and dump, and makes the card; `with_rom`: it can boot from the
-/// network. Throws std::runtime_error. Needs root for a bridge.
-[[nodiscard]] NetworkCard make_network_card(const NetworkConfig& config, bool with_rom,
-                                            boost::asio::io_context& loop, DeviceLock& device_lock,
-                                            Clock& clock, PciSpaces spaces, GuestMemory& memory);
+/// network; `clock`: the machine's. Throws std::runtime_error. Needs root for a bridge.
+[[nodiscard]] NetworkCard make_network_card(const NetworkConfig& config, bool with_rom, NetworkSide network,
+                                            DeviceLock& device_lock, Clock& clock, PciSpaces spaces,
+                                            GuestMemory& memory);
 
 } // namespace escalus

@@ -335,7 +335,7 @@ void PcBoard::open_disks(boost::asio::io_context& loop, DeviceLock& device_lock,
 void PcBoard::open_networks(NetworkSide network, DeviceLock& device_lock, const MachineConfig& config) {
     const bool boots = config.boot.find('n') != std::string::npos && config.kernel.empty();
     for (const auto& card : config.networks) {
-        networks.push_back(make_network_card(card, boots, network.loop, device_lock, network.clock,
+        networks.push_back(make_network_card(card, boots, network, device_lock, clock_,
                                              PciSpaces{ports, memory_bus}, space));
         plug_card(first_network_device + static_cast<unsigned>(networks.size()) - 1, *networks.back().card);
     }

@@ -79,12 +79,6 @@ class PcBoard {
         std::function<void()> power_off; ///< the same
     };
 
-    /// Where frames come in, and the timers of those who take them fire.
-    struct NetworkSide {
-        boost::asio::io_context& loop;
-        Clock& clock;
-    };
-
     PcBoard(boost::asio::io_context& loop, NetworkSide network, DeviceLock& device_lock, Clock& clock,
             MemoryMap& engine_memory, const MachineConfig& config, const PcFirmware& firmware,
             const std::string& runtime_directory, Signals signals);
