@@ -58,7 +58,12 @@ struct MachineFixture {
         config.bios = bios.path();
         config.serial = {{SerialKind::File, serial.path()}};
     }
-    ~MachineFixture() {
+    ~MachineFixture() { end(); }
+    MachineFixture(const MachineFixture&) = delete;
+    MachineFixture& operator=(const MachineFixture&) = delete;
+
+    /// The machine is gone. As in a device model, nothing runs on the loop by then.
+    void end() {
         if (machine)
             machine->stop();
         work.reset();
@@ -67,9 +72,6 @@ struct MachineFixture {
             thread.join();
         machine.reset();
     }
-    MachineFixture(const MachineFixture&) = delete;
-    MachineFixture& operator=(const MachineFixture&) = delete;
-
     void start() {
         machine = Machine::create(loop, engine, config, "/tmp");
         thread = std::thread{[this] { loop.run(); }};

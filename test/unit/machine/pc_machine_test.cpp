@@ -52,8 +52,7 @@ TEST_CASE_METHOD(Fixture, "port accesses reach devices and complete the instruct
     cpu.then(look([&](abi::VcpuPage& page) { rax = page.gpr[abi::rax]; }));
     cpu.wait_for_steps(6);
     CHECK(rax == 0xffffffff); // nobody there; the upper half is cleared
-    machine->stop();
-    machine.reset();
+    end();
     std::ifstream file{serial.path()};
     CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "A");
 }
