@@ -218,9 +218,8 @@ PcBoard::PcBoard(boost::asio::io_context& loop, NetworkSide network, DeviceLock&
     if (flash)
         ide.decode_from_reset();
     ide.leave_notes(port_notes);
-    // The addresses of configuration cycles and of the CMOS memory: what is done there is another access.
-    port_notes.set(0xcf8, abi::port_posts_long);
-    port_notes.set(0x70, abi::port_posts);
+    I440fx::leave_notes(port_notes);
+    Mc146818::leave_notes(port_notes);
     // SeaBIOS writes its log byte by byte, an exit each: only for those who look for a fault in it.
     if (std::getenv("ESCALUS_FIRMWARE_LOG") != nullptr) // NOLINT(concurrency-mt-unsafe)
         debug_console.emplace(ports,

@@ -66,6 +66,10 @@ I440fx::I440fx(PciSpaces spaces, PciBus& pci, Piix3& isa_bridge, ShadowChanged s
     ports_.add(port_config_address, 8, *this, region_config);
 }
 
+void I440fx::leave_notes(PortNotes& notes) {
+    notes.set(port_config_address, abi::port_posts_long);
+}
+
 I440fx::~I440fx() {
     ports_.remove(port_config_address);
 }

@@ -11,6 +11,7 @@
 
 #include "devmodel/machine/guest_memory.hpp"
 #include "devmodel/machine/pci.hpp"
+#include "devmodel/machine/port_notes.hpp"
 
 #include <array>
 #include <functional>
@@ -41,6 +42,9 @@ class I440fx final : public PciFunction {
     /// reset control register). Plug it at 00.0.
     I440fx(PciSpaces spaces, PciBus& pci, Piix3& isa_bridge, ShadowChanged shadow_changed);
     ~I440fx() override;
+
+    /// The configuration address only matters to what follows at 0xcfc.
+    static void leave_notes(PortNotes& notes);
 
     /// The whole of 0xc0000..0xfffff as it decodes now.
     [[nodiscard]] std::vector<ShadowRange> shadow_map() const;

@@ -26,6 +26,7 @@ enum Register : std::uint8_t {
     century = 0x32,
     century_ps2 = 0x37
 };
+constexpr std::uint16_t port_index = 0x70; // the data port behind it
 constexpr std::uint8_t a_uip = 0x80, a_divider = 0x70, a_rate = 0x0f;
 constexpr std::uint8_t b_set = 0x80, b_pie = 0x40, b_aie = 0x20, b_uie = 0x10, b_sqwe = 0x08, b_binary = 0x04,
                        b_24_hours = 0x02;
@@ -41,6 +42,10 @@ constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) {
 
 } // namespace
 
+void Mc146818::leave_notes(PortNotes& notes) {
+    notes.set(port_index, abi::port_posts);
+}
+
 Mc146818::Mc146818(Clock& clock, Bus& ports, IrqLine irq8, const Config& config)
     : clock_{clock},
       irq8_{irq8},
@@ -48,7 +53,7 @@ Mc146818::Mc146818(Clock& clock, Bus& ports, IrqLine irq8, const Config& config)
       timer_{clock, [this] { fire(); }},
       chain_base_{clock.now()},
       advanced_to_{clock.now()} {
-    ports.add(0x70, 2, *this, 0);
+    ports.add(port_index, 2, *this, 0);
     bytes_[reg_a] = 0x26; // 32.768 kHz, 1024 Hz: what every PC BIOS leaves there
     bytes_[reg_b] = b_24_hours;
     bytes_[reg_d] = d_valid_ram;

@@ -15,6 +15,7 @@
 #include "devmodel/machine/clock.hpp"
 #include "devmodel/machine/device.hpp"
 #include "devmodel/machine/irq_line.hpp"
+#include "devmodel/machine/port_notes.hpp"
 
 #include <array>
 #include <cstdint>
@@ -37,6 +38,9 @@ class Mc146818 final : public Device, public BusDevice {
 
     /// `irq8` is the interrupt output.
     Mc146818(Clock& clock, Bus& ports, IrqLine irq8, const Config& config);
+
+    /// The index only matters to what follows at the data port.
+    static void leave_notes(PortNotes& notes);
 
     /// CMOS memory as firmware expects it (index 0x0e..0x7f, but not the century bytes). Kept over resets.
     void set_cmos(std::uint8_t index, std::uint8_t value);

@@ -8,6 +8,7 @@
 //  - device 1 selected where only device 0 is: status and alternate status read 0x00. The other registers
 //    read 0x00 too rather than device 0's values (clause 9.16.1), because some drivers (FreeBSD's, OpenBSD's)
 //    take a mirrored ATAPI signature for a second drive.
+// Between commands it leaves notes of its ports (machine/port_notes).
 // Missing: overlapped and queued commands.
 #pragma once
 
