@@ -85,7 +85,7 @@ bool GuestBuffers::write(GuestMemory& memory, std::uint64_t offset,
 
 bool GuestBuffers::map(GuestMemory& memory, std::uint64_t offset, std::size_t bytes, Access access,
                        std::vector<std::span<std::uint8_t>>& pieces) const {
-    constexpr std::size_t most_pieces = 256; // one preadv takes 1024
+    constexpr std::size_t most_pieces = 1024; // what one preadv takes
     pieces.clear();
     return visit(offset, bytes, [&](GuestPhys address, std::size_t n) {
         const auto view = memory.at(address, n, access);

@@ -36,7 +36,6 @@ VirtioBlk::VirtioBlk(Clock& clock, std::unique_ptr<BlockBackend> image, std::str
     constexpr std::uint32_t heads = 16, track = 63;
     const auto sectors = image_->size() / sector_bytes;
     store_le<std::uint64_t>(config_, config_capacity, sectors);
-    store_le<std::uint32_t>(config_, config_segments, queue_entries() - 2u);
     store_le<std::uint16_t>(
         config_, config_geometry,
         static_cast<std::uint16_t>(std::min<std::uint64_t>(sectors / (heads * track), 65535)));
@@ -65,6 +64,7 @@ std::uint64_t VirtioBlk::features() const {
 
 void VirtioBlk::read_config(unsigned offset, std::span<std::uint8_t> data) {
     config_[config_writeback] = writeback_ ? 1 : 0;
+    store_le<std::uint32_t>(config_, config_segments, most_segments());
     for (std::size_t i = 0; i < data.size(); ++i)
         data[i] = offset + i < config_.size() ? config_[offset + i] : std::uint8_t{0};
 }
@@ -73,6 +73,11 @@ void VirtioBlk::write_config(unsigned offset, std::span<const std::uint8_t> data
     // Writes already acknowledged from the cache are flushed with the next write.
     if (offset == config_writeback && data.size() == 1 && negotiated(cache_switch))
         writeback_ = (data[0] & 1) != 0;
+}
+
+/// A chain is at most as long as its queue (2.6.5.3.1), and holds a header and a status as well.
+std::uint32_t VirtioBlk::most_segments() {
+    return (negotiated(virtio::feature_version_1) ? queue_entries() : virtio::legacy_queue_entries) - 2u;
 }
 
 bool VirtioBlk::write_through() { // 5.2.5.2

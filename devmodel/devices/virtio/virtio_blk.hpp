@@ -26,7 +26,7 @@ class VirtioBlk final : public VirtioDevice {
     [[nodiscard]] std::uint16_t type() const override { return 2; }
     [[nodiscard]] std::uint32_t class_code() const override { return 0x010000; }
     [[nodiscard]] unsigned queue_count() const override { return queues_; }
-    [[nodiscard]] std::uint16_t queue_entries() const override { return 256; }
+    [[nodiscard]] std::uint16_t queue_entries() const override { return 512; }
     [[nodiscard]] std::uint64_t features() const override;
     void read_config(unsigned offset, std::span<std::uint8_t> data) override;
     void write_config(unsigned offset, std::span<const std::uint8_t> data) override;
@@ -41,6 +41,7 @@ class VirtioBlk final : public VirtioDevice {
 
     [[nodiscard]] bool negotiated(std::uint64_t feature) { return (host().features() & feature) != 0; }
     [[nodiscard]] bool write_through();
+    [[nodiscard]] std::uint32_t most_segments();
     void serve(unsigned queue);
     void serve_all();
     void start(unsigned queue, VirtqueueChain chain);

@@ -13,6 +13,9 @@ namespace virtio {
 // Device independent features (chapter 6).
 inline constexpr std::uint64_t feature_any_layout = 1ull << 27, feature_indirect = 1ull << 28,
                                feature_event_index = 1ull << 29, feature_version_1 = 1ull << 32;
+/// At most, for a driver of the legacy interface: it cannot choose a smaller queue, and some have room for no
+/// larger one.
+inline constexpr std::uint16_t legacy_queue_entries = 256;
 } // namespace virtio
 
 class VirtioHost {

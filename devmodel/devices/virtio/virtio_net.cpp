@@ -25,6 +25,7 @@ enum Class : std::uint8_t { class_receive = 0, class_mac = 1, class_vlan = 2, cl
 constexpr std::uint8_t command_done = 0, command_failed = 1;
 constexpr std::size_t most_command_bytes = 16 * 1024;
 
+constexpr unsigned most_at_once = 256;          // frames or commands; then others have their turn
 constexpr GuestTime look_again_after = 150'000; // ns; what QEMU's card waits that sends by a timer
 
 constexpr std::size_t count_at = VnetHeader::bytes, header_with_count = VnetHeader::bytes + 2;
@@ -202,7 +203,7 @@ void VirtioNet::transmit() {
     queue.mute_notifications();
     // A guest that adds frames faster than they are sent shall not keep this thread for ever.
     bool sent = false;
-    for (unsigned budget = queue_entries();; --budget) {
+    for (unsigned budget = most_at_once;; --budget) {
         auto chain = budget != 0 ? queue.take() : std::nullopt;
         if (chain) {
             transmit_one(*chain);
@@ -246,7 +247,7 @@ void VirtioNet::serve_control() {
     if (!working())
         return;
     auto& queue = host().queue(control_queue);
-    for (unsigned budget = queue_entries(); budget != 0; --budget) {
+    for (unsigned budget = most_at_once; budget != 0; --budget) {
         auto chain = queue.take();
         if (!chain) {
             if (queue.ask_for_notification())

@@ -32,7 +32,7 @@ class VirtioNet final : public VirtioDevice, private NetCard {
     [[nodiscard]] std::uint16_t type() const override { return 1; }
     [[nodiscard]] std::uint32_t class_code() const override { return 0x020000; }
     [[nodiscard]] unsigned queue_count() const override { return 3; }
-    [[nodiscard]] std::uint16_t queue_entries() const override { return 256; }
+    [[nodiscard]] std::uint16_t queue_entries() const override { return 1024; }
     [[nodiscard]] std::uint64_t features() const override;
     void read_config(unsigned offset, std::span<std::uint8_t> data) override;
     void write_config(unsigned offset, std::span<const std::uint8_t> data) override;

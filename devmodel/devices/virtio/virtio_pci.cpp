@@ -60,6 +60,10 @@ enum Legacy : unsigned {
 };
 constexpr std::uint64_t legacy_bytes = 128;
 
+std::uint16_t legacy_entries(const Virtqueue& queue) {
+    return std::min(queue.most_entries(), virtio::legacy_queue_entries);
+}
+
 PciIdentity identity_of(const VirtioDevice& device) {
     // Transitional devices have numbers of their own: network 1000, block 1001, balloon 1002, console 1003
     // ...
@@ -387,7 +391,7 @@ std::uint64_t VirtioPci::read_legacy_register(unsigned offset) {
     case legacy_pfn:
         return queue != nullptr && queue->enabled() ? queue->descriptors / page : 0;
     case legacy_queue_size:
-        return queue != nullptr ? queue->most_entries() : 0;
+        return queue != nullptr ? legacy_entries(*queue) : 0;
     case legacy_queue_select:
         return queue_select_;
     case legacy_status:
@@ -416,7 +420,8 @@ void VirtioPci::write_legacy_register(unsigned offset, std::uint64_t value) {
         if (const auto pfn = value & 0xffffffff; pfn == 0) {
             queue->reset(); // the driver lets go of it
         } else if (!queue->enabled()) {
-            const std::uint64_t n = queue->most_entries();
+            queue->set_entries(legacy_entries(*queue));
+            const std::uint64_t n = queue->entries();
             queue->descriptors = pfn * page;
             queue->available = queue->descriptors + 16 * n;
             // Flags, index, entries and the used event; then the next page (2.6.2).

@@ -15,8 +15,7 @@ namespace escalus {
 namespace {
 constexpr std::uint16_t flag_next = 1, flag_write = 2, flag_indirect = 4;
 constexpr std::uint16_t no_interrupt = 1, no_notification = 1; // in the available and the used ring
-constexpr std::uint32_t descriptor_bytes = 16;
-constexpr unsigned longest_chain = 1024; // what an indirect table may hold, too
+constexpr unsigned longest_chain = 1024;                       // what an indirect table may hold, too
 // Offsets in the available and the used ring.
 constexpr std::uint64_t ring_flags = 0, ring_index = 2, ring_entries = 4;
 } // namespace
@@ -63,33 +62,33 @@ void Virtqueue::store16(std::uint64_t address, std::uint16_t new_value) {
     std::atomic_ref{value}.store(new_value, std::memory_order_release);
 }
 
-bool Virtqueue::read_descriptor(std::uint64_t table, std::uint16_t index, Descriptor& descriptor) {
-    std::array<std::uint8_t, descriptor_bytes> bytes{};
-    if (!memory_.read(GuestPhys{table + std::uint64_t{index} * descriptor_bytes}, bytes))
-        return false;
-    descriptor = {load_le<std::uint64_t>(bytes), load_le<std::uint32_t>(bytes, 8),
-                  load_le<std::uint16_t>(bytes, 12), load_le<std::uint16_t>(bytes, 14)};
-    return true;
+Virtqueue::Descriptor Virtqueue::descriptor_at(std::span<const std::uint8_t, descriptor_bytes> bytes) {
+    const Descriptor d{load_le<std::uint64_t>(bytes), load_le<std::uint32_t>(bytes, 8),
+                       load_le<std::uint16_t>(bytes, 12), load_le<std::uint16_t>(bytes, 14)};
+    std::atomic_signal_fence(std::memory_order_seq_cst); // read once: the guest may change it meanwhile
+    return d;
 }
 
 /// 2.6.5: descriptors linked by `next`, or one that refers to a table of such.
 bool Virtqueue::collect(std::uint16_t head, VirtqueueChain& chain) {
-    std::uint64_t table = descriptors;
-    unsigned limit = entries_;
+    const auto table_at = [this](std::uint64_t address, std::uint64_t bytes) {
+        return memory_.at(GuestPhys{address}, bytes, Access::Read);
+    };
+    std::span<const std::uint8_t> table = table_at(descriptors, std::uint64_t{entries_} * descriptor_bytes);
     bool indirect = false;
     std::uint16_t index = head;
-    for (unsigned count = 0; count < limit; ++count) {
-        Descriptor d{};
-        if (index >= limit || !read_descriptor(table, index, d))
+    for (unsigned count = 0; count < table.size() / descriptor_bytes; ++count) {
+        const auto at = std::size_t{index} * descriptor_bytes;
+        if (at >= table.size())
             return false;
+        const auto d = descriptor_at(table.subspan(at).first<descriptor_bytes>());
         if ((d.flags & flag_indirect) != 0) {
             // Only the last of a chain, and not within a table; its write flag means nothing.
             if (indirect || (d.flags & flag_next) != 0 || d.bytes == 0 || d.bytes % descriptor_bytes != 0 ||
                 d.bytes / descriptor_bytes > longest_chain)
                 return false;
             indirect = true;
-            table = d.address;
-            limit = d.bytes / descriptor_bytes;
+            table = table_at(d.address, d.bytes);
             index = 0;
             count = ~0u; // the table is counted anew
             continue;
@@ -104,7 +103,7 @@ bool Virtqueue::collect(std::uint16_t head, VirtqueueChain& chain) {
             return true;
         index = d.next;
     }
-    return false; // it loops
+    return false; // it loops, or the table is not in memory
 }
 
 std::optional<VirtqueueChain> Virtqueue::take() {

@@ -4,8 +4,8 @@
 //
 // State: where the three parts are, how far the device has read and written, negotiated options, and whether
 // the driver broke the rules: then nothing more is taken until a reset. Everything in the ring is the guest's
-// word, read once and checked: indices, lengths, loops, indirect tables, addresses.
-// Missing: packed virtqueues (not offered).
+// word, read once and checked: indices, lengths, loops, indirect tables, addresses. A table of descriptors
+// lies in one piece of memory. Missing: packed virtqueues (not offered).
 #pragma once
 
 #include "devmodel/machine/guest_buffers.hpp"
@@ -58,7 +58,8 @@ class Virtqueue {
     };
     [[nodiscard]] std::optional<std::uint16_t> load16(std::uint64_t address);
     void store16(std::uint64_t address, std::uint16_t value);
-    bool read_descriptor(std::uint64_t table, std::uint16_t index, Descriptor& descriptor);
+    static constexpr std::size_t descriptor_bytes = 16;
+    [[nodiscard]] static Descriptor descriptor_at(std::span<const std::uint8_t, descriptor_bytes> bytes);
     bool collect(std::uint16_t head, VirtqueueChain& chain);
     [[nodiscard]] std::uint64_t used_event() const { return available + 4 + 2ull * entries_; }
     [[nodiscard]] std::uint64_t available_event() const { return used + 4 + 8ull * entries_; }

@@ -48,7 +48,7 @@ TEST_CASE("virtio disk: configuration") {
     Disk disk;
     const auto device = VirtioRig::modern + 0x2000;
     CHECK(disk.get(disk.memory_bus, device, 8) == 4096);
-    CHECK(disk.get(disk.memory_bus, device + 12, 4) == 254);
+    CHECK(disk.get(disk.memory_bus, device + 12, 4) == 510); // pieces a request
     CHECK(disk.get(disk.memory_bus, device + 20, 4) == 512);
     CHECK(disk.get(disk.memory_bus, device + 34, 2) == 2);
     CHECK(disk.get(disk.memory_bus, device + 58, 8) == 0); // partly beyond the end
@@ -81,6 +81,34 @@ TEST_CASE("virtio disk: reads and writes of all sizes and shapes") {
     CHECK(disk.run(flush, 0, {}) == 0);
     CHECK(disk.backend.flushes == 1);
     CHECK(disk.irq.level);
+}
+
+TEST_CASE("virtio disk: a mebibyte of scattered pages is one request") {
+    constexpr unsigned pages = 256;
+    constexpr std::uint64_t table = 0x30000, step = 2 * 4096;
+    Disk disk;
+    const auto page_of = [](unsigned i) { return target + i * step; };
+    const auto run = [&](std::uint32_t type) {
+        std::vector<DriverQueue::Part> parts{{VirtioRig::header, 16}};
+        for (unsigned i = 0; i < pages; ++i)
+            parts.push_back({page_of(i), 4096, type == in});
+        parts.push_back({VirtioRig::status, 1, true});
+        disk.put_header(type, 8);
+        disk.q.link(0, parts, table);
+        disk.q.put_descriptor(disk.q.descriptors, 0, {table, static_cast<std::uint32_t>(16 * parts.size())},
+                              4, 0);
+        disk.q.offer(0);
+        disk.notify();
+        CHECK(disk.status_byte() == 0);
+        return disk.q.reap().second;
+    };
+    CHECK(run(in) == pages * 4096 + 1);
+    CHECK(disk.backend.straight_reads == 1);
+    for (const unsigned i : {0u, 1u, pages - 1})
+        CHECK(disk.guest_bytes(page_of(i), 4096) == disk.image((i + 1) * 4096, 4096));
+    disk.fill(page_of(pages - 1), pattern(4096, 0x77));
+    CHECK(run(out) == 1);
+    CHECK(disk.image(pages * 4096, 4096) == pattern(4096, 0x77));
 }
 
 TEST_CASE("virtio disk: layouts that only 1.0 allows") {
