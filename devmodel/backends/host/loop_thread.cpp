@@ -1,18 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/host/loop_thread.hpp"
 
+#include <latch>
+
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace escalus {
 
+namespace {
+// Refused: it is prompt.
+void be_patient() {
+    const sched_param none{};
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), LoopThread::niceness_of_patient);
+}
+} // namespace
+
 void LoopThread::start(const char* name, Manner manner) {
-    thread_ = std::thread{[this] { loop_.run(); }};
+    std::latch ready{1}; // who starts it may give up privileges next
+    thread_ = std::thread{[this, manner, &ready] {
+        if (manner == Manner::Patient)
+            be_patient();
+        ready.count_down();
+        loop_.run();
+    }};
     pthread_setname_np(thread_.native_handle(), name);
-    if (manner == Manner::Patient) {
-        const sched_param none{};
-        pthread_setschedparam(thread_.native_handle(), SCHED_BATCH, &none); // refused: it is prompt
-    }
+    ready.wait();
 }
 
 void LoopThread::stop() {

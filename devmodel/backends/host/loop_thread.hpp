@@ -19,9 +19,13 @@ class LoopThread {
     LoopThread& operator=(const LoopThread&) = delete;
 
     /// Whether it takes the CPU from another thread as soon as it has work (sched(7)). One that is `Patient`
-    /// lets whoever runs go on for its time slice, some milliseconds, and so finds more work at once. Where a
-    /// CPU is free both begin at once.
+    /// lets whoever runs go on for its time slice, some milliseconds, and so finds more work at once; and
+    /// does all of that before those whom it wakes by it take the CPU from it in turn, each for a single
+    /// piece: it is nicer to itself, where the process may ask for that. Where a CPU is free all begin at
+    /// once.
     enum class Manner { Prompt, Patient };
+    /// So that a thread's use of the CPU counts a third (sched(7)), and less than that of those it works for.
+    static constexpr int niceness_of_patient = -5;
 
     /// `name` is what `top -H` shows: 15 characters at most.
     void start(const char* name, Manner manner = Manner::Prompt);
