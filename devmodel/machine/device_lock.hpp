@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex> // what takes it: std::scoped_lock, std::unique_lock
+#include <utility>
 
 namespace escalus {
 
@@ -53,6 +54,12 @@ class DeviceLock {
             do_all_left_work();
     }
 
+    /// Tells, with the lock held, that another thread has got something to do that it will leave here, and
+    /// may have done soon if it is let go first.
+    void expect_work() { expected_ = true; }
+    /// Whether somebody has said so since the last call. With the lock held.
+    [[nodiscard]] bool take_expectation() { return std::exchange(expected_, false); }
+
   private:
     struct Work {
         std::function<void()> run;
@@ -70,6 +77,7 @@ class DeviceLock {
 
     std::atomic<std::uint32_t> state_ = free;
     std::atomic<Work*> left_ = nullptr; // the newest first
+    bool expected_ = false;
 };
 
 } // namespace escalus

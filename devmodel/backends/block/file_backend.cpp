@@ -117,6 +117,7 @@ struct FileBackend::State {
     template <typename Work>
     void submit(Work work, Completion done) {
         ++pending;
+        lock.expect_work();
         boost::asio::post(worker, [this, work = std::move(work), done = std::move(done)]() mutable {
             const auto error = work();
             lock.run_held([this, error, done = std::move(done), alive = std::weak_ptr{token}] {

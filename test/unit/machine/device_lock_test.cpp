@@ -119,3 +119,12 @@ TEST_CASE("work left to a thread that is about to wait wakes it") {
         other.join();
     }
 }
+
+TEST_CASE("that work is expected is told once") {
+    DeviceLock lock;
+    const std::lock_guard held{lock};
+    CHECK_FALSE(lock.take_expectation());
+    lock.expect_work();
+    CHECK(lock.take_expectation());
+    CHECK_FALSE(lock.take_expectation());
+}

@@ -187,6 +187,18 @@ TEST_CASE("several pieces are written as one") {
           std::errc::read_only_file_system);
 }
 
+TEST_CASE("what the worker has to do is expected, what is at hand is not") {
+    Files files;
+    const auto backend = files.open(files.file("disk.img", Bytes(8192)), false);
+    Bytes back(512);
+    CHECK_FALSE(files.read(*backend, 0, back));
+    (void)files.lock.take_expectation(); // the page cache may not have had it
+    CHECK_FALSE(files.read(*backend, 0, back));
+    CHECK_FALSE(files.lock.take_expectation());
+    CHECK_FALSE(files.await([&](auto done) { backend->flush(done); }));
+    CHECK(files.lock.take_expectation());
+}
+
 TEST_CASE("an image that shrinks gives errors, not garbage") {
     Files files;
     const auto path = files.file("disk.img", Bytes(8192));
