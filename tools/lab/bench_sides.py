@@ -20,6 +20,10 @@ class Side:
     def log(self, name):
         return self.lab.run(f"cat /tmp/{name}.log").text
 
+    def uptime(self):
+        """Seconds by the control OS's clock."""
+        return float(self.lab.run("cat /proc/uptime", check=True).text.split()[0])
+
     def serial(self, name):
         return self.lab.run(f"cat /tmp/{name}.serial 2>/dev/null").text
 
