@@ -57,7 +57,9 @@ class DeviceLock {
     /// Tells, with the lock held, that another thread has got something to do that it will leave here, and
     /// may have done soon if it is let go first.
     void expect_work() { expected_ = true; }
-    /// Whether somebody has said so since the last call. With the lock held.
+    /// It has been left.
+    void expect_no_work() { expected_ = false; }
+    /// Whether it is still expected, and nobody has asked yet. With the lock held.
     [[nodiscard]] bool take_expectation() { return std::exchange(expected_, false); }
 
   private:

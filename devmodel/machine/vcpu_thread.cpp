@@ -153,6 +153,14 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
     std::unique_lock lock{around_.lock};
     while (!quit_) {
         around_.lock.do_left_work();
+        if (around_.lock.take_expectation()) [[unlikely]] {
+            // On this CPU a disk's worker has done a write by then; otherwise the guest would find nothing to
+            // do and sleep, which costs two exits more. Where the worker has another CPU nothing is lost.
+            lock.unlock();
+            std::this_thread::yield();
+            lock.lock();
+            continue;
+        }
         if (!may_run_) {
             if (!std::exchange(held_, true) && held_changed_ != nullptr)
                 held_changed_->notify_all();
@@ -185,13 +193,6 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
         }
         after_exit();
         handle(reason);
-        if (around_.lock.take_expectation()) [[unlikely]] {
-            // On this CPU a disk's worker has done a write by then; otherwise the guest would find nothing to
-            // do and sleep, which costs two exits more. Where the worker has another CPU nothing is lost.
-            lock.unlock();
-            std::this_thread::yield();
-            lock.lock();
-        }
     }
 }
 

@@ -123,7 +123,8 @@ struct FileBackend::State {
             lock.run_held([this, error, done = std::move(done), alive = std::weak_ptr{token}] {
                 if (alive.expired())
                     return;
-                --pending;
+                if (--pending == 0)
+                    lock.expect_no_work();
                 done(error);
             });
         });

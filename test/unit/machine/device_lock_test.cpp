@@ -127,4 +127,7 @@ TEST_CASE("that work is expected is told once") {
     lock.expect_work();
     CHECK(lock.take_expectation());
     CHECK_FALSE(lock.take_expectation());
+    lock.expect_work();
+    lock.expect_no_work();
+    CHECK_FALSE(lock.take_expectation());
 }
