@@ -281,7 +281,9 @@ guest's memory, in user space.
 Linux 6.1 in a guest of one processor, with Debian's generic kernel. Disks are images in the page cache of the control OS, whose own
 disk is a virtio disk of the emulator; requests go past the guest's page cache, and the control OS writes back when it is told to. What it takes
 for the same accesses without a guest is in lines of its own. Network cards are on a bridge with the control OS, which
-serves a file by HTTP and takes what is sent to it: {bench_io.TIMES["virtio-net"] * bench_io.PASSED >> 20} MiB by virtio-net, {bench_io.TIMES["e1000"] * bench_io.PASSED >> 20} by e1000. Disks write and read 576 MiB one after the other, and 5,000 blocks. Exits are all that the guest took meanwhile, on both sides. The kernel
+serves a file by HTTP and takes what is sent to it: {bench_io.TIMES["virtio-net"] * bench_io.PASSED >> 20} MiB by virtio-net, {bench_io.TIMES["e1000"] * bench_io.PASSED >> 20} by e1000. TCP's limits are the same
+in guests and control OSes, those of machines with more memory, and its slow start is not ended by how the first acknowledgements come (`TCP` in
+`tools/lab/bench_io.py`). A phase whose time by the guest's clock is not that by the control OS's is taken anew. Disks write and read 576 MiB one after the other, and 5,000 blocks. Exits are all that the guest took meanwhile, on both sides. The kernel
 has the rate of the TSC and the time by KVM's interface for guests on both sides. Computing is
 processes, pipes, sorting, compressing and checksums, on two processors at once, in a guest of two; and the same in the control OS
 beside it, which tells what virtualization costs in each.
