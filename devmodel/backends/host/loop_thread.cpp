@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "devmodel/backends/host/loop_thread.hpp"
 
-#include <latch>
+#include <future>
+#include <utility>
 
 #include <pthread.h>
 #include <sched.h>
@@ -20,11 +21,12 @@ void be_patient() {
 } // namespace
 
 void LoopThread::start(const char* name, Manner manner) {
-    std::latch ready{1}; // who starts it may give up privileges next
-    thread_ = std::thread{[this, manner, &ready] {
+    std::promise<void> set_up; // who starts it may give up privileges next
+    const auto ready = set_up.get_future();
+    thread_ = std::thread{[this, manner, set_up = std::move(set_up)]() mutable {
         if (manner == Manner::Patient)
             be_patient();
-        ready.count_down();
+        set_up.set_value();
         loop_.run();
     }};
     pthread_setname_np(thread_.native_handle(), name);
