@@ -51,7 +51,7 @@ void AddressSpace::insert(const Piece& piece) {
     }
 }
 
-std::span<std::uint8_t> AddressSpace::at(GuestPhys gpa, std::uint64_t size, Access access) {
+[[gnu::hot]] std::span<std::uint8_t> AddressSpace::at(GuestPhys gpa, std::uint64_t size, Access access) {
     const auto address = raw(gpa);
     const auto holds = [&](const Piece& p) { return address >= p.begin && address < p.end; };
     if (last_ >= pieces_.size() || !holds(pieces_[last_])) {

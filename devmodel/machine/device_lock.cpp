@@ -14,7 +14,7 @@ DeviceLock::~DeviceLock() {
     }
 }
 
-void DeviceLock::run_held(std::function<void()> work) {
+[[gnu::hot]] void DeviceLock::run_held(std::function<void()> work) {
     auto* const mine = new Work{std::move(work), left_.load(std::memory_order_relaxed)};
     while (!left_.compare_exchange_weak(mine->next, mine)) {
     }
@@ -22,12 +22,12 @@ void DeviceLock::run_held(std::function<void()> work) {
 }
 
 // Either this thread does it, or the lock's holder, who looks again after it has given it back.
-[[gnu::cold]] void DeviceLock::take_care_of_left_work() {
+[[gnu::hot]] void DeviceLock::take_care_of_left_work() {
     if (try_lock())
         unlock();
 }
 
-[[gnu::cold]] void DeviceLock::do_all_left_work() {
+[[gnu::hot]] void DeviceLock::do_all_left_work() {
     while (auto* newest = left_.exchange(nullptr)) {
         Work* oldest = nullptr;
         while (newest != nullptr)

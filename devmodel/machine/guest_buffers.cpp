@@ -5,7 +5,7 @@
 
 namespace escalus {
 
-void GuestBuffers::add(GuestPhys address, std::uint32_t bytes) {
+[[gnu::hot]] void GuestBuffers::add(GuestPhys address, std::uint32_t bytes) {
     if (bytes == 0)
         return;
     size_ += bytes;
@@ -15,7 +15,7 @@ void GuestBuffers::add(GuestPhys address, std::uint32_t bytes) {
         pieces_.push_back({address, bytes});
 }
 
-bool GuestBuffers::drop_back(std::uint64_t bytes) {
+[[gnu::hot]] bool GuestBuffers::drop_back(std::uint64_t bytes) {
     if (bytes > size_)
         return false;
     size_ -= bytes;
@@ -30,7 +30,7 @@ bool GuestBuffers::drop_back(std::uint64_t bytes) {
     return true;
 }
 
-bool GuestBuffers::drop_front(std::uint64_t bytes) {
+[[gnu::hot]] bool GuestBuffers::drop_front(std::uint64_t bytes) {
     if (bytes > size_)
         return false;
     size_ -= bytes;
@@ -66,7 +66,8 @@ bool GuestBuffers::visit(std::uint64_t offset, std::uint64_t bytes, Visit visit)
     return bytes == 0;
 }
 
-bool GuestBuffers::read(GuestMemory& memory, std::uint64_t offset, std::span<std::uint8_t> data) const {
+[[gnu::hot]] bool GuestBuffers::read(GuestMemory& memory, std::uint64_t offset,
+                                     std::span<std::uint8_t> data) const {
     return visit(offset, data.size(), [&](GuestPhys address, std::size_t n) {
         const bool good = memory.read(address, data.first(n));
         data = data.subspan(n);
@@ -74,8 +75,8 @@ bool GuestBuffers::read(GuestMemory& memory, std::uint64_t offset, std::span<std
     });
 }
 
-bool GuestBuffers::write(GuestMemory& memory, std::uint64_t offset,
-                         std::span<const std::uint8_t> data) const {
+[[gnu::hot]] bool GuestBuffers::write(GuestMemory& memory, std::uint64_t offset,
+                                      std::span<const std::uint8_t> data) const {
     return visit(offset, data.size(), [&](GuestPhys address, std::size_t n) {
         const bool good = memory.write(address, data.first(n));
         data = data.subspan(n);
@@ -83,8 +84,8 @@ bool GuestBuffers::write(GuestMemory& memory, std::uint64_t offset,
     });
 }
 
-bool GuestBuffers::map(GuestMemory& memory, std::uint64_t offset, std::size_t bytes, Access access,
-                       std::vector<std::span<std::uint8_t>>& pieces) const {
+[[gnu::hot]] bool GuestBuffers::map(GuestMemory& memory, std::uint64_t offset, std::size_t bytes,
+                                    Access access, std::vector<std::span<std::uint8_t>>& pieces) const {
     constexpr std::size_t most_pieces = 1024; // what one preadv takes
     pieces.clear();
     return visit(offset, bytes, [&](GuestPhys address, std::size_t n) {
@@ -96,7 +97,7 @@ bool GuestBuffers::map(GuestMemory& memory, std::uint64_t offset, std::size_t by
     });
 }
 
-std::optional<GuestPhys> GuestBuffers::address_of(std::uint64_t offset) const {
+[[gnu::hot]] std::optional<GuestPhys> GuestBuffers::address_of(std::uint64_t offset) const {
     std::optional<GuestPhys> found;
     visit(offset, 1, [&](GuestPhys address, std::size_t) {
         found = address;

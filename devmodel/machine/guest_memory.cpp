@@ -14,7 +14,7 @@ std::uint64_t to_page_end(GuestPhys gpa, std::uint64_t size) {
 }
 } // namespace
 
-bool GuestMemory::read(GuestPhys gpa, std::span<std::uint8_t> data) {
+[[gnu::hot]] bool GuestMemory::read(GuestPhys gpa, std::span<std::uint8_t> data) {
     if (auto whole = at(gpa, data.size(), Access::Read); whole.size() == data.size()) {
         copy_bytes(whole, data);
         return true;
@@ -34,7 +34,7 @@ bool GuestMemory::read(GuestPhys gpa, std::span<std::uint8_t> data) {
     return all;
 }
 
-bool GuestMemory::write(GuestPhys gpa, std::span<const std::uint8_t> data) {
+[[gnu::hot]] bool GuestMemory::write(GuestPhys gpa, std::span<const std::uint8_t> data) {
     if (auto whole = at(gpa, data.size(), Access::Write); whole.size() == data.size()) {
         copy_bytes(data, whole);
         return true;

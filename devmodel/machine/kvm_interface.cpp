@@ -134,7 +134,7 @@ void KvmInterface::write_system_time() {
     });
 }
 
-void KvmInterface::let_end_wait() {
+[[gnu::hot]] void KvmInterface::let_end_wait() {
     const auto area = memory_.at(GuestPhys{end_of_interrupt_ & ~3ull}, 4, Access::Write);
     if (area.empty())
         return;
@@ -143,7 +143,7 @@ void KvmInterface::let_end_wait() {
     waits_ = true;
 }
 
-void KvmInterface::see_whether_ended() {
+[[gnu::hot]] void KvmInterface::see_whether_ended() {
     waits_ = false;
     const auto area = memory_.at(GuestPhys{end_of_interrupt_ & ~3ull}, 4, Access::Write);
     const bool ended = !area.empty() && (area[0] & end_may_wait) == 0;

@@ -84,7 +84,7 @@ void MsixTable::deliver(Entry& entry) {
         send_(entry.address, entry.data);
 }
 
-void MsixTable::raise(unsigned vector) {
+[[gnu::hot]] void MsixTable::raise(unsigned vector) {
     if (!enabled() || vector >= entries_.size())
         return;
     entries_[vector].pending = true;

@@ -208,7 +208,7 @@ void PciFunction::send_msi() {
     send_message(address, config(msi_ + msi_data, 2));
 }
 
-void PciFunction::send_message(std::uint64_t address, std::uint32_t data) {
+[[gnu::hot]] void PciFunction::send_message(std::uint64_t address, std::uint32_t data) {
     if (send_ && bus_master_enabled())
         send_(address, data);
 }

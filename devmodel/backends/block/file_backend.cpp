@@ -158,7 +158,8 @@ struct FileBackend::State {
 };
 
 // Only without waiting, and only when nothing is under way that it must not overtake.
-bool FileBackend::State::read_at_hand(std::uint64_t offset, std::span<iovec> pieces, std::size_t bytes) {
+[[gnu::hot]] bool FileBackend::State::read_at_hand(std::uint64_t offset, std::span<iovec> pieces,
+                                                   std::size_t bytes) {
     if (pending != 0 || !inline_reads || bytes != there(offset, bytes))
         return false;
     const auto n = ::preadv2(fd.get(), pieces.data(), static_cast<int>(pieces.size()),
@@ -168,8 +169,8 @@ bool FileBackend::State::read_at_hand(std::uint64_t offset, std::span<iovec> pie
     return n == static_cast<ssize_t>(bytes);
 }
 
-bool FileBackend::State::write_at_hand(std::uint64_t offset, std::span<const iovec> pieces,
-                                       std::size_t bytes) {
+[[gnu::hot]] bool FileBackend::State::write_at_hand(std::uint64_t offset, std::span<const iovec> pieces,
+                                                    std::size_t bytes) {
     if (pending != 0 || !inline_writes)
         return false;
     const auto n = ::pwritev2(fd.get(), pieces.data(), static_cast<int>(pieces.size()),
@@ -261,7 +262,8 @@ void FileBackend::read(std::uint64_t offset, std::span<std::uint8_t> data, Compl
     s.submit([fd = s.fd.get(), offset, data] { return read_all(fd, offset, data); }, std::move(done));
 }
 
-bool FileBackend::try_read(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces) {
+[[gnu::hot]] bool FileBackend::try_read(std::uint64_t offset,
+                                        std::span<const std::span<std::uint8_t>> pieces) {
     if (pieces.size() > most_pieces)
         return false;
     std::array<iovec, most_pieces> vector; // NOLINT(cppcoreguidelines-pro-type-member-init): filled below
@@ -296,8 +298,9 @@ std::size_t FileBackend::most_write_pieces() const {
     return most_pieces;
 }
 
-void FileBackend::write_pieces(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces,
-                               Completion done) {
+[[gnu::hot]] void FileBackend::write_pieces(std::uint64_t offset,
+                                            std::span<const std::span<std::uint8_t>> pieces,
+                                            Completion done) {
     State& s = *state_;
     if (s.read_only) {
         done(std::make_error_code(std::errc::read_only_file_system));

@@ -22,7 +22,8 @@ void ReportingBackend::report(const char* what, std::uint64_t offset, std::error
                      image_->description(), what, offset, error.message()));
 }
 
-BlockBackend::Completion ReportingBackend::watched(const char* what, std::uint64_t offset, Completion done) {
+[[gnu::hot]] BlockBackend::Completion ReportingBackend::watched(const char* what, std::uint64_t offset,
+                                                                Completion done) {
     return [this, what, offset, done = std::move(done)](std::error_code error) {
         if (error)
             report(what, offset, error);
@@ -38,8 +39,9 @@ void ReportingBackend::write(std::uint64_t offset, std::span<const std::uint8_t>
     image_->write(offset, data, watched("a write", offset, std::move(done)));
 }
 
-void ReportingBackend::write_pieces(std::uint64_t offset, std::span<const std::span<std::uint8_t>> pieces,
-                                    Completion done) {
+[[gnu::hot]] void ReportingBackend::write_pieces(std::uint64_t offset,
+                                                 std::span<const std::span<std::uint8_t>> pieces,
+                                                 Completion done) {
     image_->write_pieces(offset, pieces, watched("a write", offset, std::move(done)));
 }
 

@@ -65,7 +65,7 @@ bool ApicBus::send_ipi(LocalApic& from, ApicShorthand shorthand, const ApicMessa
     return taken;
 }
 
-bool ApicBus::send_msi(std::uint64_t address, std::uint32_t data) {
+[[gnu::hot]] bool ApicBus::send_msi(std::uint64_t address, std::uint32_t data) {
     constexpr std::uint64_t logical = 1 << 2, redirection_hint = 1 << 3;
     ApicMessage message;
     message.delivery = static_cast<ApicDelivery>(data >> 8 & 7);

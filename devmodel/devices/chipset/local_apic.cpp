@@ -84,7 +84,7 @@ void LocalApic::put_offer(bool taken) {
     (taken ? isr_ : irr_).set(std::exchange(offered_, std::uint8_t{0}), true);
 }
 
-void LocalApic::request(std::uint8_t vector, bool level) {
+[[gnu::hot]] void LocalApic::request(std::uint8_t vector, bool level) {
     if (vector < 16) {
         report_error(error_receive_vector);
         return;

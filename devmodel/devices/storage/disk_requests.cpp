@@ -22,7 +22,7 @@ DiskRequests::~DiskRequests() {
 }
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): it is taken over
-void DiskRequests::start(GuestMemory& memory, RequestPtr request) {
+[[gnu::hot]] void DiskRequests::start(GuestMemory& memory, RequestPtr request) {
     request->memory = &memory;
     ++under_way_;
     advance(request);
@@ -40,7 +40,7 @@ void DiskRequests::resume() {
         advance(request);
 }
 
-BlockBackend::Completion DiskRequests::completion(const RequestPtr& request) {
+[[gnu::hot]] BlockBackend::Completion DiskRequests::completion(const RequestPtr& request) {
     request->waiting = true;
     ++shared_->in_image;
     return [this, request, shared = shared_, generation = shared_->generation](std::error_code error) {
@@ -60,7 +60,7 @@ BlockBackend::Completion DiskRequests::completion(const RequestPtr& request) {
     };
 }
 
-void DiskRequests::advance(const RequestPtr& request) {
+[[gnu::hot]] void DiskRequests::advance(const RequestPtr& request) {
     Outcome outcome;
     while (!outcome && !request->waiting) {
         if (paused_) {
@@ -77,7 +77,7 @@ void DiskRequests::advance(const RequestPtr& request) {
     }
 }
 
-DiskRequests::Outcome DiskRequests::step(const RequestPtr& request) {
+[[gnu::hot]] DiskRequests::Outcome DiskRequests::step(const RequestPtr& request) {
     if (request->error)
         return DiskRequest::Outcome::BadImage;
     if (std::exchange(request->flush_first, false)) {
@@ -100,14 +100,14 @@ DiskRequests::Outcome DiskRequests::step(const RequestPtr& request) {
     return end(request);
 }
 
-DiskRequests::Outcome DiskRequests::end(const RequestPtr& request) {
+[[gnu::hot]] DiskRequests::Outcome DiskRequests::end(const RequestPtr& request) {
     if (!std::exchange(request->flush_after, false))
         return DiskRequest::Outcome::Good;
     image_.flush(completion(request));
     return {};
 }
 
-DiskRequests::Outcome DiskRequests::step_read(const RequestPtr& request) {
+[[gnu::hot]] DiskRequests::Outcome DiskRequests::step_read(const RequestPtr& request) {
     DiskRequest& r = *request;
     if (const auto n = std::exchange(r.filled, 0); n != 0) {
         if (!r.data.write(*r.memory, r.moved, std::span{r.buffer}.first(n)))
@@ -129,7 +129,7 @@ DiskRequests::Outcome DiskRequests::step_read(const RequestPtr& request) {
     return {};
 }
 
-DiskRequests::Outcome DiskRequests::step_write(const RequestPtr& request) {
+[[gnu::hot]] DiskRequests::Outcome DiskRequests::step_write(const RequestPtr& request) {
     DiskRequest& r = *request;
     if (r.moved == r.data.size())
         return end(request);

@@ -80,7 +80,7 @@ std::uint32_t VirtioBlk::most_segments() {
     return (negotiated(virtio::feature_version_1) ? queue_entries() : virtio::legacy_queue_entries) - 2u;
 }
 
-bool VirtioBlk::write_through() { // 5.2.5.2
+[[gnu::hot]] bool VirtioBlk::write_through() { // 5.2.5.2
     return negotiated(cache_switch) ? !writeback_ : !negotiated(can_flush);
 }
 
@@ -105,7 +105,7 @@ void VirtioBlk::resume() {
 
 // --- The queues --------------------------------------------------------------------------------------------
 
-void VirtioBlk::notified(unsigned queue) {
+[[gnu::hot]] void VirtioBlk::notified(unsigned queue) {
     serve(queue);
 }
 
@@ -114,7 +114,7 @@ void VirtioBlk::serve_all() {
         serve(i);
 }
 
-void VirtioBlk::serve(unsigned index) {
+[[gnu::hot]] void VirtioBlk::serve(unsigned index) {
     if (paused_ || serving_ || !host().live())
         return;
     serving_ = true;
@@ -135,7 +135,7 @@ void VirtioBlk::serve(unsigned index) {
     host().queue_changed(index);
 }
 
-void VirtioBlk::start(unsigned queue, VirtqueueChain chain) {
+[[gnu::hot]] void VirtioBlk::start(unsigned queue, VirtqueueChain chain) {
     const auto end = chain.writable.size();
     const auto where = end != 0 ? chain.writable.address_of(end - 1) : std::nullopt;
     if (!where) { // nowhere to say anything
@@ -157,12 +157,13 @@ void VirtioBlk::start(unsigned queue, VirtqueueChain chain) {
     requests_.start(host().memory(), std::move(request));
 }
 
-bool VirtioBlk::in_image(std::uint64_t sector, std::uint64_t bytes) const {
+[[gnu::hot]] bool VirtioBlk::in_image(std::uint64_t sector, std::uint64_t bytes) const {
     const auto sectors = image_->size() / sector_bytes;
     return sector <= sectors && bytes % sector_bytes == 0 && bytes / sector_bytes <= sectors - sector;
 }
 
-VirtioBlk::Outcome VirtioBlk::begin(DiskRequest& request, VirtqueueChain& chain, std::uint64_t& written) {
+[[gnu::hot]] VirtioBlk::Outcome VirtioBlk::begin(DiskRequest& request, VirtqueueChain& chain,
+                                                 std::uint64_t& written) {
     using Work = DiskRequest::Work;
     std::array<std::uint8_t, header_bytes> header{};
     if (!chain.readable.read(host().memory(), 0, header))
@@ -232,8 +233,8 @@ VirtioBlk::Outcome VirtioBlk::begin_trim(DiskRequest& request) {
     return {};
 }
 
-void VirtioBlk::finish(unsigned queue, std::uint16_t head, GuestPhys where, Status status,
-                       std::uint64_t written) {
+[[gnu::hot]] void VirtioBlk::finish(unsigned queue, std::uint16_t head, GuestPhys where, Status status,
+                                    std::uint64_t written) {
     const auto byte = static_cast<std::uint8_t>(status);
     host().memory().write(where, {&byte, 1});
     host().queue(queue).give_back(head, static_cast<std::uint32_t>(written + 1));

@@ -142,7 +142,7 @@ void VirtioPci::reset_device() {
     request_intx(false);
 }
 
-bool VirtioPci::live() const {
+[[gnu::hot]] bool VirtioPci::live() const {
     return (status_ & driver_ok) != 0 && bus_master_enabled();
 }
 
@@ -170,7 +170,7 @@ void VirtioPci::came_alive() {
 
 // --- Interrupts --------------------------------------------------------------------------------------------
 
-void VirtioPci::interrupt(std::uint8_t cause, std::uint16_t vector) {
+[[gnu::hot]] void VirtioPci::interrupt(std::uint8_t cause, std::uint16_t vector) {
     if (msix_.enabled()) {
         msix_.raise(vector); // no_vector is beyond the table
         return;
@@ -184,7 +184,7 @@ std::uint8_t VirtioPci::take_isr() {
     return std::exchange(isr_, std::uint8_t{0});
 }
 
-void VirtioPci::queue_changed(unsigned index) {
+[[gnu::hot]] void VirtioPci::queue_changed(unsigned index) {
     auto& queue = queues_[index];
     if (queue.wants_interrupt())
         interrupt(isr_queue, queue_vectors_[index]);
@@ -201,7 +201,7 @@ void VirtioPci::config_changed() {
         interrupt(isr_config, config_vector_);
 }
 
-void VirtioPci::notify(std::uint64_t index) {
+[[gnu::hot]] void VirtioPci::notify(std::uint64_t index) {
     if (index < queues_.size() && live() && queues_[index].enabled())
         device_->notified(static_cast<unsigned>(index));
 }
@@ -362,7 +362,7 @@ void VirtioPci::read_modern(unsigned offset, std::span<std::uint8_t> data) {
     }
 }
 
-void VirtioPci::write_modern(unsigned offset, std::span<const std::uint8_t> data) {
+[[gnu::hot]] void VirtioPci::write_modern(unsigned offset, std::span<const std::uint8_t> data) {
     const auto at = static_cast<unsigned>(offset & (page - 1));
     switch (offset & ~(page - 1)) {
     case common_page:
@@ -475,7 +475,8 @@ void VirtioPci::read(unsigned region, std::uint64_t offset, std::span<std::uint8
         read_modern(static_cast<unsigned>(offset), data);
 }
 
-void VirtioPci::write(unsigned region, std::uint64_t offset, std::span<const std::uint8_t> data) {
+[[gnu::hot]] void VirtioPci::write(unsigned region, std::uint64_t offset,
+                                   std::span<const std::uint8_t> data) {
     if (region == legacy_bar)
         write_legacy(static_cast<unsigned>(offset), data);
     else if (region == msix_bar)

@@ -41,7 +41,7 @@ void Virtqueue::enable(bool event_index) {
     broken_ = descriptors % 16 != 0 || available % 2 != 0 || used % 4 != 0;
 }
 
-std::optional<std::uint16_t> Virtqueue::load16(std::uint64_t address) {
+[[gnu::hot]] std::optional<std::uint16_t> Virtqueue::load16(std::uint64_t address) {
     const auto view = memory_.at(GuestPhys{address}, 2, Access::Read);
     if (view.size() != 2) {
         broken_ = true;
@@ -52,7 +52,7 @@ std::optional<std::uint16_t> Virtqueue::load16(std::uint64_t address) {
     return std::atomic_ref{value}.load(std::memory_order_acquire);
 }
 
-void Virtqueue::store16(std::uint64_t address, std::uint16_t new_value) {
+[[gnu::hot]] void Virtqueue::store16(std::uint64_t address, std::uint16_t new_value) {
     const auto view = memory_.at(GuestPhys{address}, 2, Access::Write);
     if (view.size() != 2) {
         broken_ = true;
@@ -62,7 +62,8 @@ void Virtqueue::store16(std::uint64_t address, std::uint16_t new_value) {
     std::atomic_ref{value}.store(new_value, std::memory_order_release);
 }
 
-Virtqueue::Descriptor Virtqueue::descriptor_at(std::span<const std::uint8_t, descriptor_bytes> bytes) {
+[[gnu::hot]] Virtqueue::Descriptor
+Virtqueue::descriptor_at(std::span<const std::uint8_t, descriptor_bytes> bytes) {
     const Descriptor d{load_le<std::uint64_t>(bytes), load_le<std::uint32_t>(bytes, 8),
                        load_le<std::uint16_t>(bytes, 12), load_le<std::uint16_t>(bytes, 14)};
     std::atomic_signal_fence(std::memory_order_seq_cst); // read once: the guest may change it meanwhile
@@ -70,7 +71,7 @@ Virtqueue::Descriptor Virtqueue::descriptor_at(std::span<const std::uint8_t, des
 }
 
 /// 2.6.5: descriptors linked by `next`, or one that refers to a table of such.
-bool Virtqueue::collect(std::uint16_t head, VirtqueueChain& chain) {
+[[gnu::hot]] bool Virtqueue::collect(std::uint16_t head, VirtqueueChain& chain) {
     const auto table_at = [this](std::uint64_t address, std::uint64_t bytes) {
         return memory_.at(GuestPhys{address}, bytes, Access::Read);
     };
@@ -106,7 +107,7 @@ bool Virtqueue::collect(std::uint16_t head, VirtqueueChain& chain) {
     return false; // it loops, or the table is not in memory
 }
 
-std::optional<VirtqueueChain> Virtqueue::take() {
+[[gnu::hot]] std::optional<VirtqueueChain> Virtqueue::take() {
     if (!enabled_ || broken_)
         return {};
     const auto offered = load16(available + ring_index);
@@ -127,7 +128,7 @@ std::optional<VirtqueueChain> Virtqueue::take() {
     return chain;
 }
 
-void Virtqueue::give_back(std::uint16_t head, std::uint32_t written) {
+[[gnu::hot]] void Virtqueue::give_back(std::uint16_t head, std::uint32_t written) {
     if (!enabled_ || broken_)
         return;
     std::array<std::uint8_t, 8> element{};
@@ -140,7 +141,7 @@ void Virtqueue::give_back(std::uint16_t head, std::uint32_t written) {
     store16(used + ring_index, ++given_);
 }
 
-bool Virtqueue::ask_for_notification() {
+[[gnu::hot]] bool Virtqueue::ask_for_notification() {
     if (!enabled_ || broken_)
         return true;
     if (event_index_)
@@ -152,13 +153,13 @@ bool Virtqueue::ask_for_notification() {
     return !offered || *offered == taken_;
 }
 
-void Virtqueue::mute_notifications() {
+[[gnu::hot]] void Virtqueue::mute_notifications() {
     // With the event index it is enough not to move the event: it lies behind.
     if (enabled_ && !broken_ && !event_index_ && !std::exchange(muted_, true))
         store16(used + ring_flags, no_notification);
 }
 
-bool Virtqueue::wants_interrupt() {
+[[gnu::hot]] bool Virtqueue::wants_interrupt() {
     if (!enabled_ || broken_ || told_ == given_)
         return false;
     const auto before = told_;
