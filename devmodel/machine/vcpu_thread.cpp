@@ -154,8 +154,9 @@ void VcpuThread::set_tsc_offset(std::uint64_t offset) {
     while (!quit_) {
         around_.lock.do_left_work();
         if (around_.lock.take_expectation()) [[unlikely]] {
-            // On this CPU a disk's worker has done a write by then; otherwise the guest would find nothing to
-            // do and sleep, which costs two exits more. Where the worker has another CPU nothing is lost.
+            // On this CPU a disk's worker has mostly done a write by then; otherwise a guest that waits for
+            // it would sleep, which costs further exits. Where the worker has another CPU this is one call
+            // more.
             lock.unlock();
             std::this_thread::yield();
             lock.lock();

@@ -24,7 +24,8 @@ TIMES = {"virtio-net": 4, "e1000": 1}  # so that each phase is some seconds, on 
 ADDRESS = "10.9.8.1"
 # What a connection may have under way goes by the machine's memory: what a kernel takes where there is enough, for
 # guests and control OSes of any size. And nothing ends the slow start by chance: how the first acknowledgements happen to
-# come tells nothing of a wire that is none, and slowed one side down for a whole round and not the other.
+# come tells nothing of a wire that is none (it ended at some 30 segments on one side and 640 on the other), and what a
+# connection has found is not kept for the next one.
 TCP = ("cd /proc/sys/net/ipv4; echo 4096 131072 6291456 >tcp_rmem; echo 4096 16384 4194304 >tcp_wmem; "
        "echo 1 >tcp_no_metrics_save; echo 0 >/sys/module/tcp_cubic/parameters/hystart")
 COMPUTE = "usr/share/escalus-tests/compute"
